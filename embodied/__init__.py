@@ -1,0 +1,1 @@
+"""Carrying actions out, and reporting what really happened. Knows nothing of policies."""

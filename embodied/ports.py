@@ -1,0 +1,82 @@
+"""The ports of a body: actuators that carry actions out, and voices that make speech of text."""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from streams.types import Action, Outcome, Samples
+
+
+class Mark(NamedTuple):
+    """One word of an utterance and the samples in which it sounds (pause before and after left out).
+
+    text: as written in the text that was given;  start, end: sample indices from the start of the utterance
+    exact: the voice itself gave the times (False: estimated)
+    """
+
+    text: str
+    start: int
+    end: int
+    exact: bool = True
+
+
+class Chunk(Struct, frozen=True, eq=False):
+    """A piece of an utterance, in playing order.
+
+    samples: int16[samples] at the voice's rate;  marks: the words known by now that were not in an earlier chunk
+    """
+
+    samples: Samples
+    marks: tuple[Mark, ...] = ()
+
+
+@runtime_checkable
+class Voice(Protocol):
+    """Makes speech of text. Synchronous: the speech actuator calls it in a thread of its own.
+
+    name: for reports;  rate: Hertz;  cost: declared time in ns until the first chunk, for virtual time
+    """
+
+    name: str
+    rate: int
+    cost: int
+
+    def speak(self, text: str) -> Iterator[Chunk]:
+        """The chunks of `text`. Closing the iterator cancels the rest at once. Raises `VoiceError`."""
+
+    def close(self) -> None:
+        """Give back processes and memory. Idempotent."""
+
+
+@runtime_checkable
+class Actuator(Protocol):
+    """Carries out one kind of action and reports what it really did.
+
+    name: for reports;  accepts: the action classes it takes
+    """
+
+    name: str
+    accepts: tuple[type, ...]
+
+    async def perform(self, action: Action) -> Outcome:
+        """Carry `action` out and say what was *really* done. Expected failures are an `Outcome`, never an exception.
+
+        Cancellation means cut: bring it to rest (speech silent, motion stopped) and return the `Outcome` all the
+        same if it can be had without waiting, else re-raise.
+        """
+
+    def cut(self, turn: int) -> None:
+        """Fence every turn up to `turn`: nothing of it is heard or moves from now on, wherever it is queued."""
+
+    def pause(self, turn: int) -> None:
+        """Hold what belongs to turns up to `turn`, keeping the place. Motions do nothing."""
+
+    def resume(self, turn: int) -> None:
+        """Go on where `pause` stopped."""
+
+    async def halt(self) -> None:
+        """Stop everything now. Idempotent, never raises, bounded in time."""
+
+    async def aclose(self) -> None:
+        """Give back devices and processes. Idempotent."""

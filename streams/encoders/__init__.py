@@ -1,0 +1,1 @@
+"""Encoders: synchronous objects that turn media packets into percepts. One file each."""

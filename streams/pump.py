@@ -1,0 +1,37 @@
+"""Runs one encoder: packets from its lane in, percepts out, slow calls off the loop.
+
+An encoder whose next call is declared to cost nothing (below a millisecond) is called on the loop itself: a thread
+hop costs more than such a call (measured in `benchmarks/bus.py`). Everything else runs in a thread of its
+own, one per encoder, so that a slow model delays neither the microphone nor its neighbours.
+"""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from streams.bus import Bus
+from streams.clock import Clock
+from streams.ports import Emit, Encoder, Publisher
+
+
+async def pump(encoder: Encoder, bus: Bus, clock: Clock, out: Publisher | None = None) -> None:
+    """Feed `encoder` until its topics end, then publish what it still has to say.
+
+    out: where its percepts go (default: the bus). Raises what the encoder raises, and `LaneOverrun`.
+    On cancellation the call in progress finishes in its thread and its result is dropped.
+    """
+    publisher = out or bus
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"visavis-{encoder.name}")
+    with pool, bus.open(*encoder.reads, reader=encoder.name) as lane:
+        async for packet in lane:
+            cost = encoder.cost(packet)
+            if cost:
+                publish(await clock.work(pool, cost, encoder.push, packet), publisher)
+            else:
+                publish(encoder.push(packet), publisher)
+        publish(await clock.work(pool, 0, encoder.flush), publisher)
+
+
+def publish(emits: Sequence[Emit], publisher: Publisher) -> None:
+    """Publish `emits` in their order."""
+    for topic, t, data in emits:
+        publisher.publish(topic, t, data)

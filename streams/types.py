@@ -1,0 +1,342 @@
+"""The payloads: everything that may cross a package border, as closed unions of frozen structs.
+
+Times inside payloads are integer nanoseconds of session time and say so in their name (`_ns`).
+Probabilities and confidences are in [0, 1]. Text is UTF-8, lower case where a recogniser wrote it.
+
+A payload's type name is its wire name: `visavis events` prints it as `type`, and recordings carry it as the
+tag of the JSON object. Adding a type to a union is a minor change; renaming a field is a major one.
+"""
+
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from msgspec import Struct, field
+from numpy.typing import NDArray
+
+Samples: TypeAlias = NDArray[np.int16]
+
+
+# --- media ---------------------------------------------------------------------------------------------------
+
+
+class Audio(Struct, frozen=True, eq=False):
+    """A block of sound. The packet's `t` is the session time of the *end* of its last sample.
+
+    samples: int16[samples] (mono)
+    rate: Hertz
+    start: index of the first sample since the stream began; the sample clock never slips, so a lost block shows as
+        a jump of `start`.
+    """
+
+    samples: Samples
+    rate: int
+    start: int
+
+    @property
+    def end(self) -> int:
+        """Index of the sample after the last one."""
+        return self.start + len(self.samples)
+
+
+class Image(Struct, frozen=True, eq=False):
+    """A picture as the encoders saw it: compressed once, at capture, so that a replay sees the same pixels.
+
+    data: JPEG or PNG bytes;  format: "jpeg" | "png";  width, height: pixels
+    """
+
+    data: bytes
+    format: str
+    width: int
+    height: int
+
+
+# --- percepts: what the encoders make of media ---------------------------------------------------------------
+
+
+class Voice(Struct, frozen=True, tag=True):
+    """Voice activity of one hop of audio, ending at the packet's `t`. It paces every encoder that follows the voice.
+
+    speaking: the detector's own decision, with hysteresis (a segment is open)
+    """
+
+    probability: float
+    speaking: bool
+
+
+class SpeechStarted(Struct, frozen=True, tag=True):
+    """Somebody began to speak at the packet's `t`; it was decided (and published) a little later.
+
+    segment: running number of the stretch of speech;  decided_ns: session time of the hop that decided it
+    """
+
+    segment: int
+    decided_ns: int
+
+
+class SpeechEnded(Struct, frozen=True, tag=True):
+    """The stretch of speech `segment` ended at the packet's `t` (its last voiced hop)."""
+
+    segment: int
+    decided_ns: int
+
+
+class Word(Struct, frozen=True):
+    """One word and where it lies in the audio."""
+
+    text: str
+    start_ns: int
+    end_ns: int
+    confidence: float = 1.0
+
+
+class Words(Struct, frozen=True, tag=True):
+    """What was said in (a part of) one stretch of speech. The packet's `t` is the audio time it accounts for.
+
+    text: "" when nothing was recognised or the recogniser rejects the speech as outside its grammar
+    final: no further `Words` of this segment will come
+    complete: the text is a whole sentence of the grammar (always False for open dictation)
+    confidence: calibrated so that a policy may compare it with its own bars
+    guess: the nearest sentence when the speech was rejected, for display and logs only: never to be acted on
+    """
+
+    segment: int
+    text: str
+    words: tuple[Word, ...]
+    final: bool
+    confidence: float = 1.0
+    complete: bool = False
+    guess: str = ""
+
+
+class TurnEnd(Struct, frozen=True, tag=True):
+    """Probability that the speaker has finished, judged from the sound up to the packet's `t`.
+
+    silence_ns: how long the speaker had been silent then;  model: which model said so
+    """
+
+    segment: int
+    probability: float
+    silence_ns: int
+    model: str
+
+
+Percept: TypeAlias = SpeechStarted | SpeechEnded | Words | TurnEnd
+
+
+# --- decisions: what the turn-taker concluded, with its evidence ---------------------------------------------
+
+
+class TurnOpened(Struct, frozen=True, tag=True):
+    """A person began turn `turn` at `start_ns`."""
+
+    turn: int
+    start_ns: int
+
+
+class TurnWaiting(Struct, frozen=True, tag=True):
+    """The person is silent; unless new evidence comes, the turn is committed at `until_ns`.
+
+    probability: fused probability that the turn is over;  wait_ns: silence asked for, from the end of speech
+    evidence: the parts it was fused from, by name
+    """
+
+    turn: int
+    probability: float
+    wait_ns: int
+    until_ns: int
+    evidence: dict[str, float | str]
+
+
+class TurnCommitted(Struct, frozen=True, tag=True):
+    """The person's turn is over and is given to the policy: exactly once per turn.
+
+    text, words, confidence: all final words of the turn;  start_ns, end_ns: span of the speech
+    reason: "silence" | "max_wait" | "no_final" | "end_of_stream" | "unasked" (the agent takes the floor by itself)
+    evidence: as in TurnWaiting
+    """
+
+    turn: int
+    text: str
+    words: tuple[Word, ...]
+    confidence: float
+    start_ns: int
+    end_ns: int
+    reason: str
+    complete: bool = False
+    guess: str = ""
+    evidence: dict[str, float | str] = field(default_factory=dict)
+
+
+class TurnDropped(Struct, frozen=True, tag=True):
+    """Turn `turn` came to nothing and gets no answer.
+
+    reason: "no_words" (noise) | "backchannel" | "stop" (the reflex answered it already)
+    """
+
+    turn: int
+    reason: str
+    text: str = ""
+
+
+class OverlapPaused(Struct, frozen=True, tag=True):
+    """Somebody speaks while the agent is audible: the agent pauses at once, then decides. `turn` is the agent's."""
+
+    turn: int
+    by_turn: int
+
+
+class OverlapResumed(Struct, frozen=True, tag=True):
+    """The overlap was not for us: the agent goes on from the same sample.
+
+    reason: "backchannel" | "noise" | "timeout"
+    """
+
+    turn: int
+    by_turn: int
+    reason: str
+    text: str = ""
+
+
+class OverlapCut(Struct, frozen=True, tag=True):
+    """The overlap was an interruption: turn `turn` of the agent ends here.
+
+    reason: "interruption" | "stop" | "new_turn"
+    """
+
+    turn: int
+    by_turn: int
+    reason: str
+    text: str = ""
+
+
+Decision: TypeAlias = (
+    TurnOpened | TurnWaiting | TurnCommitted | TurnDropped | OverlapPaused | OverlapResumed | OverlapCut
+)
+
+
+# --- actions: what the policy wants done ---------------------------------------------------------------------
+# A policy leaves `turn` and `id` at 0; the conductor stamps them (turn of the reply, running number per session).
+
+OnCut: TypeAlias = Literal["finish", "cancel"]
+
+
+class Say(Struct, frozen=True, tag=True):
+    """Speak `text`. Several in one turn are spoken one after the other."""
+
+    text: str
+    turn: int = 0
+    id: int = 0
+
+
+class Pause(Struct, frozen=True, tag=True):
+    """Fall silent within one block and keep the place (speech of turns up to `turn`)."""
+
+    turn: int
+
+
+class Resume(Struct, frozen=True, tag=True):
+    """Go on from the very sample at which `Pause` stopped."""
+
+    turn: int
+
+
+class Hush(Struct, frozen=True, tag=True):
+    """Cut: nothing of any turn up to and including `turn` may be heard or, if it declared so, move anything again."""
+
+    turn: int
+    reason: str = ""
+
+
+class Call(Struct, frozen=True, tag=True):
+    """Call the tool `name` of the toolbox with keyword `arguments` (JSON values)."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    on_cut: OnCut = "finish"
+    turn: int = 0
+    id: int = 0
+
+
+class Command(Struct, frozen=True, tag=True):
+    """Ask the body for a motion. The body decides whether it obeys, and reports what it did.
+
+    arguments: SI units and radians, named with their unit, such as {"distance_m": 1.0}
+    origin: where the wish came from;  confidence: of the words it was understood from
+    """
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    origin: Literal["speech", "text", "policy", "operator"] = "speech"
+    confidence: float = 1.0
+    on_cut: OnCut = "cancel"
+    turn: int = 0
+    id: int = 0
+
+
+class Halt(Struct, frozen=True, tag=True):
+    """Stop every motion now. Never waits for a model."""
+
+    reason: str
+    turn: int = 0
+
+
+Action: TypeAlias = Say | Pause | Resume | Hush | Call | Command | Halt
+
+
+# --- feedback: what the body really did ----------------------------------------------------------------------
+
+
+class PlayStarted(Struct, frozen=True, tag=True):
+    """The first sample of `Say` number `id` left the speaker at the packet's `t`."""
+
+    turn: int
+    id: int
+
+
+class Played(Struct, frozen=True, tag=True):
+    """One word was heard, whole: its last sample left the speaker at `end_ns`.
+
+    index: place of the word in its `Say`;  quality: "exact" (the voice gave word times) | "estimated"
+    """
+
+    turn: int
+    id: int
+    index: int
+    text: str
+    start_ns: int
+    end_ns: int
+    quality: Literal["exact", "estimated"] = "exact"
+
+
+class Outcome(Struct, frozen=True, tag=True):
+    """How an action ended. Exactly one per Say, Call and Command.
+
+    action: "Say" | "Call" | "Command";  name: tool or command name, "" for Say
+    status: "done" | "cut" (ended early by a cut) | "fenced" (never began: its turn was cut) | "refused" | "failed" |
+        "timeout"
+    detail: reason in words;  result: JSON value (a Say's result is the text that was really heard)
+    """
+
+    turn: int
+    id: int
+    action: str
+    name: str
+    status: Literal["done", "cut", "fenced", "refused", "failed", "timeout"]
+    detail: str = ""
+    result: Any = None
+
+
+class Fault(Struct, frozen=True, tag=True):
+    """Something expected went wrong and the session goes on without it.
+
+    where: component, such as "recorder" or "voice";  error: error class;  message: what and what to do
+    """
+
+    where: str
+    error: str
+    message: str
+
+
+Feedback: TypeAlias = PlayStarted | Played | Outcome | Fault
+
+Payload: TypeAlias = Audio | Image | Voice | Percept | Decision | Action | Feedback
