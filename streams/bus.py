@@ -35,6 +35,7 @@ class Lane:
         self._open = {topic for topic in topics if topic not in bus.closed}
         self._error: LaneOverrun | None = None
         self._held: dict[str, int] = {}
+        self._nudged = False
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -102,21 +103,23 @@ class Lane:
             self._held[packet.topic.name] -= 1
         return packet
 
-    async def get(self, deadline: float | None = None) -> Packet[Any] | None:
-        """The next packet; None once `deadline` (loop time, s) passes or when the lane has ended.
+    async def get(self, deadline: int | None = None) -> Packet[Any] | None:
+        """The next packet; None once `deadline` (session time, ns) passes, on a `nudge`, or when the lane has ended.
 
         A packet that waits in the queue always goes before the deadline. Cancel-safe: a packet is taken in the same
         step in which it is returned, so none is lost. Raises `LaneOverrun`.
         """
+        clock = self._bus.clock
         while True:
             packet = self.take()
             if packet is not None or not self._open:
                 return packet
-            loop = asyncio.get_running_loop()
-            if deadline is not None and loop.time() >= deadline:
+            if self._nudged or (deadline is not None and clock.now() >= deadline):
+                self._nudged = False
                 return None
+            loop = asyncio.get_running_loop()
             self._waiter = waiter = loop.create_future()
-            timer = None if deadline is None else loop.call_at(deadline, self._wake)
+            timer = None if deadline is None else loop.call_at(clock.deadline(deadline), self._wake)
             try:
                 await waiter
             finally:
@@ -124,6 +127,11 @@ class Lane:
                     timer.cancel()
                 if self._waiter is waiter:
                     self._waiter = None
+
+    def nudge(self) -> None:
+        """Let a waiting `get` return None once, because something outside the lane has changed."""
+        self._nudged = True
+        self._wake()
 
     def __aiter__(self) -> "Lane":
         return self

@@ -22,6 +22,8 @@ async def pump(encoder: Encoder, bus: Bus, clock: Clock, out: Publisher | None =
     publisher = out or bus
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"visavis-{encoder.name}")
     with pool, bus.open(*encoder.reads, reader=encoder.name) as lane:
+        for topic in encoder.writes:
+            lane.end(topic)  # an encoder that follows another one on its own topic must not wait for itself to end it
         async for packet in lane:
             cost = encoder.cost(packet)
             if cost:
