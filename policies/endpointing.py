@@ -17,22 +17,15 @@ from streams.clock import MS
 Evidence: TypeAlias = dict[str, float | str]
 
 # A phrase that ends in one of these is not finished: the speaker is looking for the next word.
-HOLD_WORDS: dict[str, frozenset[str]] = {
-    "en": frozenset(
-        "a an and are as at because but by can could did do does for from if in into is like my of on or our please so "
-        "than that the their then this to uh um er hmm was well were which who will with would your".split()
-    ),
-    "de": frozenset(
-        "aber als am an auf aus bei bis da dass das dem den der die ein eine einen für im in ist mein mit nach oder und "
-        "um von vor weil wenn wie zu zum zur äh ähm".split()
-    ),
-    "fr": frozenset(
-        "à au aux avec car ce ces comme dans de des donc du en est et euh le la les leur mais mon ou où par pour que qui "
-        "sa si son sur un une".split()
-    ),
-    "es": frozenset(
-        "a al como con cuando de del el en es este la las los mi o para pero por porque que si sin su un una y eh".split()
-    ),
+# (A wait, not a rule: the list need not be complete.)
+HOLD_WORDS: dict[str, str] = {
+    "en": """a an and are as at because but by can could did do does for from if in into is like my of on or our please
+        so than that the their then this to uh um er hmm was well were which who will with would your""",
+    "de": """aber als am an auf aus bei bis da dass das dem den der die ein eine einen für im in ist mein mit nach oder
+        und um von vor weil wenn wie zu zum zur äh ähm""",
+    "fr": """à au aux avec car ce ces comme dans de des donc du en est et euh le la les leur mais mon ou où par pour que
+        qui sa si son sur un une""",
+    "es": """a al como con cuando de del el en es este la las los mi o para pero por porque que si sin su un una y""",
 }
 
 
@@ -79,7 +72,7 @@ def judge(
     parts: dict[str, float] = {}
     if model is not None:
         parts["model"] = config.model_weight * _logit(model)
-    if words and words[-1] in HOLD_WORDS.get(config.language, frozenset()) and not complete:
+    if words and words[-1] in HOLD_WORDS.get(config.language, "").split() and not complete:
         parts["hold_word"] = -2.0
     elif complete:
         parts["sentence"] = 2.2 if final else 1.2
@@ -101,8 +94,8 @@ def judge(
 def wait_ns(config: EndpointingConfig, probability: float) -> int:
     """The wait that `probability` asks for: falls from max_wait_ms at 0 to min_wait_ms at `confident` and above."""
     doubt = min(1.0, max(0.0, (config.confident - probability) / config.confident))
-    wait_ms = config.min_wait_ms + (config.max_wait_ms - config.min_wait_ms) * doubt**config.curve
-    return round(wait_ms) * MS
+    share: float = doubt**config.curve
+    return round(config.min_wait_ms + (config.max_wait_ms - config.min_wait_ms) * share) * MS
 
 
 def _logit(p: float) -> float:

@@ -1,0 +1,183 @@
+"""The conductor: feeds the turn-taker and the policy, and turns their decisions into actions.
+
+It is a deterministic function of its input, the packets of PERCEPT and FEEDBACK with their times of publication:
+- before a packet is looked at, every deadline that lies before it has been dealt with, however late a timer fires;
+- what it publishes carries as `t` the logical time of its cause (a packet's `at`, or a deadline), not of the loop;
+- a reply runs its next step before the next packet is looked at.
+That is why a recording replays to the same decisions, bit for bit, even where the live run's timers jittered.
+
+Knows nothing of devices, models or bodies.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any, assert_never
+
+import msgspec
+
+from policies.ports import Policy
+from policies.reflex import Reflex
+from policies.turns import TurnTaker
+from streams.bus import Lane
+from streams.clock import Clock
+from streams.packet import Packet
+from streams.ports import Publisher
+from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN
+from streams.types import (
+    Action,
+    Call,
+    Command,
+    Decision,
+    Halt,
+    Hush,
+    Outcome,
+    OverlapCut,
+    OverlapPaused,
+    OverlapResumed,
+    Pause,
+    Resume,
+    Say,
+    TurnCommitted,
+    TurnDropped,
+    TurnOpened,
+    TurnWaiting,
+    Words,
+)
+
+
+class Conductor:
+    """Runs one conversation. One per session; `run` may be called once."""
+
+    reads = (PERCEPT, FEEDBACK)
+
+    def __init__(self, turns: TurnTaker, policy: Policy, reflex: Reflex) -> None:
+        self.turns = turns
+        self.policy = policy
+        self._reflex = reflex
+        self._now = 0
+        self._ids = 0
+        self._replies: dict[int, asyncio.Task[None]] = {}
+        self._waiting_for: dict[int, type] = {}
+        self._senses_ended = False
+        self._lane: Lane | None = None
+
+    async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
+        """Conduct until the senses have ended (see `finish`) and everything that was begun has been said and done.
+
+        lane: over PERCEPT and FEEDBACK.  Raises what the policy raises; on cancellation running replies are cancelled.
+        """
+        self._lane, self._publisher = lane, publisher
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            while not (self._senses_ended and self._done):
+                deadline = self.turns.deadline
+                packet = await lane.get(deadline)
+                if packet is None:
+                    self._between(clock.now())
+                else:
+                    self._take(packet)
+                if self._replies:
+                    await asyncio.sleep(0)  # a reply runs its next step before the next packet is looked at
+                if lane.ended:
+                    break
+
+    def finish(self) -> None:
+        """The senses have ended: decide what is open, let what was begun come to its end, then return from `run`."""
+        self._senses_ended = True
+        if self._lane is not None:
+            self._lane.nudge()
+
+    @property
+    def _done(self) -> bool:
+        return not self._replies and not self._waiting_for and self.turns.deadline is None
+
+    # --- input
+
+    def _between(self, now: int) -> None:
+        """No packet: a deadline has come, or the senses have ended."""
+        self._expire(now)
+        if self._senses_ended:
+            self._now = max(self._now, now)
+            self._decide(self.turns.finish(self._now))
+
+    def _take(self, packet: Packet[Any]) -> None:
+        self._expire(packet.at)
+        self._now = packet.at
+        data = packet.data
+        if isinstance(data, Outcome):
+            self._waiting_for.pop(data.id, None)
+        elif isinstance(data, Words) and (stop := self._reflex.feed(data)) is not None:
+            self._stop(data.segment, stop.word)
+        self._observe(packet)
+        self._offer_floor()
+
+    def _expire(self, until: int) -> None:
+        while (deadline := self.turns.deadline) is not None and deadline <= until:
+            self._now = max(self._now, deadline)
+            self._decide(self.turns.expire(deadline))
+
+    def _observe(self, packet: Packet[Any]) -> None:
+        self.policy.observe(packet)
+        self._decide(self.turns.feed(packet))
+
+    def _offer_floor(self) -> None:
+        if self.policy.wants_floor and not self._senses_ended:
+            turn = self.turns.unasked(self._now)
+            if turn is not None:
+                self._decide([turn])
+
+    def _stop(self, segment: int, word: str) -> None:
+        """The reflex: no model is asked. The body stops first, then the voice."""
+        decisions = self.turns.stop(segment, self._now)
+        self._act(Halt(word))
+        self._decide(decisions)
+
+    # --- output
+
+    def _decide(self, decisions: Sequence[Decision]) -> None:
+        for decision in decisions:
+            self.policy.observe(self._publisher.publish(TURN, self._now, decision))
+            match decision:
+                case OverlapPaused(turn=turn):
+                    self._act(Pause(turn))
+                case OverlapResumed(turn=turn):
+                    self._act(Resume(turn))
+                case OverlapCut(turn=turn, reason=reason):
+                    self._cut(turn, reason)
+                case TurnCommitted():
+                    self._reply(decision)
+                case TurnOpened() | TurnWaiting() | TurnDropped():
+                    pass
+                case _:
+                    assert_never(decision)
+
+    def _act(self, action: Action) -> None:
+        packet = self._publisher.publish(ACTION, self._now, action)
+        self._observe(packet)
+
+    def _cut(self, turn: int, reason: str) -> None:
+        """Cancel the replies, then fence their turns at the body: nothing of them is heard or moves from here on."""
+        for number in [number for number in self._replies if number <= turn]:
+            self._replies.pop(number).cancel()
+        self._act(Hush(turn, reason))
+
+    def _reply(self, turn: TurnCommitted) -> None:
+        self._replies[turn.turn] = self._group.create_task(self._answer(turn), name=f"reply {turn.turn}")
+
+    async def _answer(self, turn: TurnCommitted) -> None:
+        async with aclosing(self.policy.reply(turn)) as actions:  # type: ignore[type-var]
+            async for action in actions:
+                if turn.turn not in self._replies:  # fenced: the policy may have swallowed its cancellation
+                    return
+                self._ids += 1
+                if isinstance(action, Say | Call | Command):
+                    action = msgspec.structs.replace(action, turn=turn.turn, id=self._ids)  # noqa: PLW2901
+                    if not isinstance(action, Call):
+                        self._waiting_for[self._ids] = type(action)
+                self._act(action)
+        if self._replies.pop(turn.turn, None) is not None:
+            self._decide(self.turns.replied(turn.turn, self._now))
+            self._offer_floor()
+            if self._lane is not None:
+                self._lane.nudge()  # the turn-taker may have a new deadline, or the conversation may be over

@@ -1,0 +1,377 @@
+"""Whose turn it is: a state machine over percepts, actions and feedback. No I/O and no clock; its time is its input's.
+
+Feed it every packet with `feed(packet)`; whenever session time reaches `deadline`, call `expire(deadline)`. Both return
+the decisions taken, each with its evidence, and nothing else is a decision. What follows from them (replies, cuts) is
+the conductor's work.
+
+A person's turn:   opened ─ speaking ⇄ waiting ─ committed (exactly once) | dropped
+Over the agent:    paused ─ resumed (backchannel, noise) | cut (interruption, stop)
+
+Words are bound to turns by the stretch of speech they belong to, that is by audio time, never by arrival. Nothing can
+hang: every wait has a bound, and the reason of its end is in the decision.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from msgspec import Struct
+
+from policies.endpointing import EndpointingConfig, judge
+from policies.transcript import Stretch, Transcript, UserTurn
+from streams.clock import MS
+from streams.packet import Packet
+from streams.types import (
+    Decision,
+    Outcome,
+    OverlapCut,
+    OverlapPaused,
+    OverlapResumed,
+    Say,
+    SpeechEnded,
+    SpeechStarted,
+    TurnCommitted,
+    TurnDropped,
+    TurnEnd,
+    TurnOpened,
+    TurnWaiting,
+    Words,
+)
+
+
+class TurnConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
+    """Bounds of turn-taking, in milliseconds; see `EndpointingConfig` for those of the wait.
+
+    final_grace_ms: how long after the wait the recogniser's final words are waited for
+    noise_ms: speech shorter than this in which no word was understood is noise, not a turn
+    overlap_decide_ms: how long after the pause the agent may think about words it knows
+    overlap_max_ms: how long it may think at all: whoever speaks longer over the agent interrupts it
+    """
+
+    final_grace_ms: int = 700
+    noise_ms: int = 450
+    overlap_decide_ms: int = 400
+    overlap_max_ms: int = 800
+
+
+class _Overlap(Struct):
+    """The agent (turn `agent`) has paused because the person speaks."""
+
+    agent: int
+    decide_ns: int
+    latest_ns: int
+
+
+class TurnTaker:
+    """Decides whose turn it is, from the packets alone; the same packets give the same decisions.
+
+    backchannels: phrases such as "uh huh" that are no wish for the floor;  stop_words: words the reflex answers
+    """
+
+    def __init__(
+        self,
+        config: TurnConfig | None = None,
+        *,
+        backchannels: Collection[str] = (),
+        stop_words: Collection[str] = (),
+    ) -> None:
+        self.config = config or TurnConfig()
+        self._backchannels = frozenset(_plain(phrase) for phrase in backchannels)
+        self._stop_words = frozenset(_plain(word) for word in stop_words)
+        self._last_turn = 0
+        self._open: UserTurn | None = None
+        self._closed: list[UserTurn] = []
+        self._overlap: _Overlap | None = None
+        self._replying: set[int] = set()
+        self._saying: dict[int, int] = {}
+        self._asked = False
+
+    # --- what others may know
+
+    @property
+    def deadline(self) -> int | None:
+        """Session time (ns) at which `expire` must be called, None if nothing is waited for."""
+        times = [t for turn in self._turns() if (t := self._due(turn)) is not None]
+        if self._overlap is not None:
+            times.append(self._overlap.decide_ns)
+        return min(times, default=None)
+
+    @property
+    def agent_turn(self) -> int | None:
+        """The turn the agent is answering or speaking, None if it is silent."""
+        return max([*self._replying, *self._saying.values()], default=None)
+
+    @property
+    def idle(self) -> bool:
+        """Nobody speaks and nothing is being waited for."""
+        return self._open is None and not self._closed and self.agent_turn is None
+
+    # --- input
+
+    def feed(self, packet: Packet[Any]) -> list[Decision]:
+        """Take one packet in (percepts, the agent's own actions, feedback); returns what follows from it."""
+        now = packet.at
+        match packet.data:
+            case SpeechStarted(segment=number):
+                return self._speech_started(number, packet.t, now)
+            case SpeechEnded(segment=number, decided_ns=decided):
+                return self._speech_ended(number, packet.t, decided, now)
+            case Words() as words:
+                return self._words(words, now)
+            case TurnEnd(segment=number, probability=probability):
+                return self._turn_end(number, probability, now)
+            case Say(text=text, turn=turn, id=number):
+                return self._say(text, turn, number, now)
+            case Outcome(action="Say", id=number):
+                self._saying.pop(number, None)
+                return self._agent_ended(now)
+        return []
+
+    def expire(self, now: int) -> list[Decision]:
+        """Session time has reached `deadline`."""
+        decisions: list[Decision] = []
+        if self._overlap is not None and now >= self._overlap.decide_ns:
+            decisions += self._classify(now)
+        for turn in self._turns():
+            if turn is not self._open or self._overlap is None:
+                decisions += self._commit_if_due(turn, now)
+        return decisions
+
+    def replied(self, turn: int, now: int) -> list[Decision]:
+        """The reply to `turn` has no more actions (it may still be speaking)."""
+        self._replying.discard(turn)
+        return self._agent_ended(now)
+
+    def stop(self, segment: int, now: int) -> list[Decision]:
+        """The reflex heard a stop word in stretch `segment`: the agent's turn ends here, whatever else is said."""
+        turn = self._turn_of(segment)
+        if turn is not None:
+            turn.stopped = True
+        agent = self.agent_turn
+        if agent is None:
+            return []
+        text = turn.transcript().text if turn else ""
+        return self._cut(agent, turn.number if turn else 0, "stop", text, now)
+
+    def unasked(self, now: int) -> TurnCommitted | None:
+        """A turn for the agent's own wish to speak; None while anybody else has or wants the floor."""
+        if not self.idle:
+            return None
+        self._last_turn += 1
+        self._replying.add(self._last_turn)
+        return TurnCommitted(self._last_turn, "", (), 1.0, now, now, "unasked")
+
+    def finish(self, now: int) -> list[Decision]:
+        """The stream has ended: nobody will speak any more, so whatever is open is decided now."""
+        decisions: list[Decision] = []
+        if self._overlap is not None:
+            decisions += self._classify(now, last=True)
+        for turn in self._turns():
+            for stretch in turn.stretches:
+                stretch.end_ns = now if stretch.end_ns is None else stretch.end_ns
+            decisions += self._commit(turn, "end_of_stream", now)
+        return decisions
+
+    # --- a person's turn
+
+    def _speech_started(self, number: int, start: int, now: int) -> list[Decision]:
+        decisions: list[Decision] = []
+        turn = self._open
+        if turn is not None and turn.until_ns is not None and start >= turn.until_ns and self._overlap is None:
+            # The silence was long enough: that turn is over and only waits for its words. This is the next one.
+            self._closed.append(turn)
+            turn = self._open = None
+        if turn is None:
+            self._last_turn += 1
+            turn = self._open = UserTurn(self._last_turn)
+            decisions.append(TurnOpened(turn.number, start))
+        turn.stretches.append(Stretch(number, start))
+        turn.until_ns = None
+        return decisions + self._overlap_if_agent_speaks(turn, now)
+
+    def _speech_ended(self, number: int, end: int, decided: int, now: int) -> list[Decision]:
+        turn = self._turn_of(number)
+        stretch = turn.stretch(number) if turn else None
+        if turn is None or stretch is None:
+            return []
+        stretch.end_ns, stretch.decided_ns = end, decided
+        return self._review(turn, now)
+
+    def _words(self, words: Words, now: int) -> list[Decision]:
+        turn = self._turn_of(words.segment)
+        stretch = turn.stretch(words.segment) if turn else None
+        if turn is None or stretch is None or stretch.final:
+            return []
+        stretch.words = words
+        return self._review(turn, now)
+
+    def _turn_end(self, number: int, probability: float, now: int) -> list[Decision]:
+        turn = self._turn_of(number)
+        if turn is None or turn.stretches[-1].number != number:
+            return []
+        turn.stretches[-1].model = probability
+        return self._review(turn, now)
+
+    def _review(self, turn: UserTurn, now: int) -> list[Decision]:
+        """New evidence on `turn`: decide again."""
+        if self._overlap is not None and turn is self._open:
+            return self._classify(now)
+        if turn.speaking:
+            return []
+        heard = turn.transcript()
+        judgement = judge(
+            self.config,
+            text=heard.text,
+            complete=heard.complete,
+            final=turn.final,
+            model=turn.stretches[-1].model,
+            asked=self._asked,
+        )
+        until = turn.end_ns + judgement.wait_ns
+        decisions: list[Decision] = []
+        if turn in self._closed:
+            until = turn.until_ns or until  # its silence is over; later evidence cannot lengthen it
+        elif until != turn.until_ns:
+            decisions.append(
+                TurnWaiting(turn.number, judgement.probability, judgement.wait_ns, until, judgement.evidence)
+            )
+        turn.until_ns, turn.evidence = until, judgement.evidence
+        turn.grace_ns = max(until, turn.stretches[-1].decided_ns) + self.config.final_grace_ms * MS
+        return decisions + self._commit_if_due(turn, now)
+
+    def _due(self, turn: UserTurn) -> int | None:
+        """When `turn` is to be committed as things stand."""
+        if turn.until_ns is None or (turn is self._open and self._overlap is not None):
+            return None
+        return turn.until_ns if turn.final else turn.grace_ns
+
+    def _commit_if_due(self, turn: UserTurn, now: int) -> list[Decision]:
+        due = self._due(turn)
+        if due is None or now < due:
+            return []
+        if not turn.final:
+            return self._commit(turn, "no_final", now)
+        longest = turn.end_ns + self.config.max_wait_ms * MS
+        return self._commit(turn, "max_wait" if due >= longest else "silence", now)
+
+    def _commit(self, turn: UserTurn, reason: str, now: int) -> list[Decision]:
+        self._forget(turn)
+        heard = turn.transcript()
+        if turn.stopped and not [word for word in heard.text.split() if _plain(word) not in self._stop_words]:
+            return [TurnDropped(turn.number, "stop", heard.text)]
+        if not heard.text and (not heard.guess or turn.spoken_ns < self.config.noise_ms * MS):
+            return [TurnDropped(turn.number, "no_words", heard.guess)]
+        decisions: list[Decision] = []
+        agent = self.agent_turn
+        if agent is not None:  # one reply at a time: what the agent is still saying belongs to an older turn
+            decisions += self._cut(agent, turn.number, "new_turn", heard.text, now)
+        self._replying.add(turn.number)
+        self._asked = False
+        decisions.append(
+            TurnCommitted(
+                turn.number,
+                heard.text,
+                heard.words,
+                heard.confidence,
+                turn.start_ns,
+                turn.end_ns,
+                reason,
+                heard.complete,
+                heard.guess,
+                turn.evidence,
+            )
+        )
+        return decisions
+
+    # --- over the agent
+
+    def _say(self, text: str, turn: int, number: int, now: int) -> list[Decision]:
+        self._saying[number] = turn
+        self._asked = text.rstrip().endswith("?")
+        speaking = self._open
+        if speaking is not None and speaking.speaking:
+            return self._overlap_if_agent_speaks(speaking, now)
+        return []
+
+    def _overlap_if_agent_speaks(self, turn: UserTurn, now: int) -> list[Decision]:
+        agent = self.agent_turn
+        if agent is None or self._overlap is not None:
+            return []
+        config = self.config
+        self._overlap = _Overlap(agent, now + config.overlap_decide_ms * MS, now + config.overlap_max_ms * MS)
+        return [OverlapPaused(agent, turn.number)]
+
+    def _agent_ended(self, now: int) -> list[Decision]:
+        """If the agent has nothing more to say, there is nothing to speak over: the overlap is an ordinary turn."""
+        if self.agent_turn is not None or self._overlap is None:
+            return []
+        self._overlap = None
+        return self._review(self._open, now) if self._open is not None else []
+
+    def _classify(self, now: int, *, last: bool = False) -> list[Decision]:
+        """Is the speech over the agent meant for it? `last`: no more evidence will come."""
+        overlap, turn = self._overlap, self._open
+        if overlap is None or turn is None:
+            self._overlap = None
+            return []
+        heard = turn.transcript()
+        last = last or now >= overlap.latest_ns
+        if heard.text and not self._is_backchannel(heard.text, whole=turn.final and not turn.speaking):
+            return self._cut(overlap.agent, turn.number, "interruption", heard.text, now)
+        if not turn.speaking and (turn.final or last):
+            if heard.text:
+                return self._resume(overlap, turn, "backchannel", heard)
+            if not heard.guess or turn.spoken_ns < self.config.noise_ms * MS:
+                return self._resume(overlap, turn, "noise", heard)
+            return self._cut(overlap.agent, turn.number, "interruption", heard.guess, now)
+        if last:  # somebody has spoken over the agent for longer than any backchannel takes
+            return self._cut(overlap.agent, turn.number, "interruption", heard.text, now)
+        if now >= overlap.decide_ns:
+            overlap.decide_ns = overlap.latest_ns
+        return []
+
+    def _is_backchannel(self, text: str, *, whole: bool) -> bool:
+        """Whether `text` is (or, while not `whole`, may become) a backchannel. An answer to a question is none."""
+        if self._asked:
+            return False
+        plain = _plain(text)
+        return plain in self._backchannels or (
+            not whole and any(phrase.startswith(plain) for phrase in self._backchannels)
+        )
+
+    def _resume(self, overlap: _Overlap, turn: UserTurn, reason: str, heard: Transcript) -> list[Decision]:
+        self._overlap = None
+        self._forget(turn)
+        return [
+            OverlapResumed(overlap.agent, turn.number, reason, heard.text),
+            TurnDropped(turn.number, "backchannel" if heard.text else "no_words", heard.text),
+        ]
+
+    def _cut(self, agent: int, by: int, reason: str, text: str, now: int) -> list[Decision]:
+        self._overlap = None
+        self._replying = {turn for turn in self._replying if turn > agent}
+        self._saying = {number: turn for number, turn in self._saying.items() if turn > agent}
+        decisions: list[Decision] = [OverlapCut(agent, by, reason, text)]
+        turn = self._open
+        if turn is not None and turn.number == by:
+            decisions += self._review(turn, now)
+        return decisions
+
+    # --- small things
+
+    def _turns(self) -> list[UserTurn]:
+        return [*self._closed, self._open] if self._open is not None else list(self._closed)
+
+    def _turn_of(self, segment: int) -> UserTurn | None:
+        return next((turn for turn in self._turns() if turn.stretch(segment) is not None), None)
+
+    def _forget(self, turn: UserTurn) -> None:
+        if turn is self._open:
+            self._open = None
+        elif turn in self._closed:
+            self._closed.remove(turn)
+
+
+def _plain(text: str) -> str:
+    """Lower case, hyphens as spaces, no punctuation: as recognisers write."""
+    kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower())
+    return " ".join(kept.split())
