@@ -34,7 +34,6 @@ class Lane:
         self._waiter: asyncio.Future[None] | None = None
         self._open = {topic for topic in topics if topic not in bus.closed}
         self._error: LaneOverrun | None = None
-        self._held: dict[str, int] = {}
         self._nudged = False
 
     def __len__(self) -> int:
@@ -50,18 +49,12 @@ class Lane:
     def push(self, packet: Packet[Any]) -> None:
         """Take a packet in; never waits. `Keep` topics fault the reader when full, `Latest` topics drop the oldest."""
         queue = self._queue
-        rule = packet.topic.queue
-        if type(rule) is Keep:
-            if len(queue) >= rule.depth:
-                self._overrun(packet.topic, rule.depth)
+        topic = packet.topic
+        if len(queue) >= topic.queue.depth and self._full(topic):  # else `topic` alone cannot be full either
+            if type(topic.queue) is Keep:
+                self._overrun(topic)
                 return
-        else:
-            name = packet.topic.name
-            held = self._held.get(name, 0)
-            if held >= rule.depth:
-                self._drop_oldest(packet.topic)
-            else:
-                self._held[name] = held + 1
+            self._drop_oldest(topic)
         queue.append(packet)
         if len(queue) > self.high:
             self.high = len(queue)
@@ -74,8 +67,13 @@ class Lane:
         if not self._open:
             self._wake()
 
-    def _overrun(self, topic: Topic[Any], depth: int) -> None:
-        self._error = self._error or LaneOverrun(topic.name, depth, self.reader)
+    def _full(self, topic: Topic[Any]) -> bool:
+        return sum(packet.topic is topic for packet in self._queue) >= topic.queue.depth
+
+    def _overrun(self, topic: Topic[Any]) -> None:
+        self._error = LaneOverrun(topic.name, topic.queue.depth, self.reader)
+        self._queue.clear()
+        self._bus.forget(self)
         self._wake()
 
     def _drop_oldest(self, topic: Topic[Any]) -> None:
@@ -98,16 +96,13 @@ class Lane:
             raise self._error
         if not self._queue:
             return None
-        packet = self._queue.popleft()
-        if self._held and packet.topic.name in self._held:
-            self._held[packet.topic.name] -= 1
-        return packet
+        return self._queue.popleft()
 
     async def get(self, deadline: int | None = None) -> Packet[Any] | None:
         """The next packet; None once `deadline` (session time, ns) passes, on a `nudge`, or when the lane has ended.
 
         A packet that waits in the queue always goes before the deadline. Cancel-safe: a packet is taken in the same
-        step in which it is returned, so none is lost. Raises `LaneOverrun`.
+        step in which it is returned, so none is lost. Raises `LaneOverrun`; `RuntimeError` if a second task reads.
         """
         clock = self._bus.clock
         while True:
@@ -117,9 +112,10 @@ class Lane:
             if self._nudged or (deadline is not None and clock.now() >= deadline):
                 self._nudged = False
                 return None
-            loop = asyncio.get_running_loop()
-            self._waiter = waiter = loop.create_future()
-            timer = None if deadline is None else loop.call_at(clock.deadline(deadline), self._wake)
+            if self._waiter is not None and not self._waiter.done():
+                raise RuntimeError(f"two tasks read the lane of {self.reader or 'a reader'}: open a lane for each")
+            self._waiter = waiter = asyncio.get_running_loop().create_future()
+            timer = None if deadline is None else clock.call_at(deadline, self._wake)
             try:
                 await waiter
             finally:
@@ -129,7 +125,10 @@ class Lane:
                     self._waiter = None
 
     def nudge(self) -> None:
-        """Let a waiting `get` return None once, because something outside the lane has changed."""
+        """Let a waiting `get` (or the next to wait) return None once: something outside the lane has changed.
+
+        Only for readers that call `get` themselves: to an `async for`, None is the end.
+        """
         self._nudged = True
         self._wake()
 
@@ -149,8 +148,10 @@ class Lane:
         self.close()
 
     def close(self) -> None:
-        """Stop reading; the bus forgets this lane and keeps its figures."""
+        """Stop reading; the bus forgets this lane and keeps its figures. What is queued can still be taken."""
         self._bus.forget(self)
+        self._open.clear()
+        self._wake()
 
 
 class Bus:
@@ -175,9 +176,9 @@ class Bus:
 
     def open(self, *topics: Topic[Any], reader: str = "") -> Lane:
         """A new lane over `topics`; it sees what is published from now on. `reader` names it in errors and reports."""
-        lane = Lane(self, topics, reader)
+        lane = Lane(self, tuple(dict.fromkeys(topics)), reader)
         self.lanes.append(lane)
-        for topic in topics:
+        for topic in lane.topics:
             self._readers[topic] = (*self._readers.get(topic, ()), lane)
         return lane
 

@@ -21,16 +21,21 @@ async def pump(encoder: Encoder, bus: Bus, clock: Clock, out: Publisher | None =
     """
     publisher = out or bus
     pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"visavis-{encoder.name}")
-    with pool, bus.open(*encoder.reads, reader=encoder.name) as lane:
-        for topic in encoder.writes:
-            lane.end(topic)  # an encoder that follows another one on its own topic must not wait for itself to end it
-        async for packet in lane:
-            cost = encoder.cost(packet)
-            if cost:
-                publish(await clock.work(pool, cost, encoder.push, packet), publisher)
-            else:
-                publish(encoder.push(packet), publisher)
-        publish(await clock.work(pool, 0, encoder.flush), publisher)
+    try:
+        with bus.open(*encoder.reads, reader=encoder.name) as lane:
+            for topic in encoder.writes:
+                lane.end(topic)  # an encoder that follows another on its own topic must not wait for itself to end it
+            async for packet in lane:
+                cost = encoder.cost(packet)
+                if cost:
+                    publish(await clock.work(pool, cost, encoder.push, packet), publisher)
+                else:
+                    publish(encoder.push(packet), publisher)
+            publish(await clock.work(pool, 0, encoder.flush), publisher)
+    finally:
+        pool.shutdown(
+            wait=False
+        )  # waiting for a call in progress would stop the loop, and with it the halt of the body
 
 
 def publish(emits: Sequence[Emit], publisher: Publisher) -> None:
