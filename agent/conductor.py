@@ -38,6 +38,7 @@ from streams.types import (
     Pause,
     Resume,
     Say,
+    SensesEnded,
     TurnCommitted,
     TurnDropped,
     TurnOpened,
@@ -60,6 +61,7 @@ class Conductor:
         self._replies: dict[int, asyncio.Task[None]] = {}
         self._waiting_for: dict[int, type] = {}
         self._senses_ended = False
+        self._told_ended = False
         self._lane: Lane | None = None
 
     async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
@@ -70,7 +72,7 @@ class Conductor:
         self._lane, self._publisher = lane, publisher
         async with asyncio.TaskGroup() as group:
             self._group = group
-            while not (self._senses_ended and self._done):
+            while not (self._told_ended and self._done):
                 deadline = self.turns.deadline
                 packet = await lane.get(deadline)
                 if packet is None:
@@ -85,8 +87,7 @@ class Conductor:
     def finish(self) -> None:
         """The senses have ended: decide what is open, let what was begun come to its end, then return from `run`."""
         self._senses_ended = True
-        if self._lane is not None:
-            self._lane.nudge()
+        self._nudge()
 
     @property
     def _done(self) -> bool:
@@ -97,9 +98,10 @@ class Conductor:
     def _between(self, now: int) -> None:
         """No packet: a deadline has come, or the senses have ended."""
         self._expire(now)
-        if self._senses_ended:
+        if self._senses_ended and not self._told_ended:
+            self._told_ended = True
             self._now = max(self._now, now)
-            self._decide(self.turns.finish(self._now))
+            self._decide([SensesEnded(), *self.turns.finish(self._now)])
 
     def _take(self, packet: Packet[Any]) -> None:
         self._expire(packet.at)
@@ -147,7 +149,7 @@ class Conductor:
                     self._cut(turn, reason)
                 case TurnCommitted():
                     self._reply(decision)
-                case TurnOpened() | TurnWaiting() | TurnDropped():
+                case TurnOpened() | TurnWaiting() | TurnDropped() | SensesEnded():
                     pass
                 case _:
                     assert_never(decision)
@@ -166,7 +168,7 @@ class Conductor:
         self._replies[turn.turn] = self._group.create_task(self._answer(turn), name=f"reply {turn.turn}")
 
     async def _answer(self, turn: TurnCommitted) -> None:
-        async with aclosing(self.policy.reply(turn)) as actions:  # type: ignore[type-var]
+        async with aclosing(self.policy.reply(turn)) as actions:
             async for action in actions:
                 if turn.turn not in self._replies:  # fenced: the policy may have swallowed its cancellation
                     return
@@ -176,8 +178,13 @@ class Conductor:
                     if not isinstance(action, Call):
                         self._waiting_for[self._ids] = type(action)
                 self._act(action)
+                self._nudge()
         if self._replies.pop(turn.turn, None) is not None:
             self._decide(self.turns.replied(turn.turn, self._now))
             self._offer_floor()
-            if self._lane is not None:
-                self._lane.nudge()  # the turn-taker may have a new deadline, or the conversation may be over
+        self._nudge()
+
+    def _nudge(self) -> None:
+        """The turn-taker may have a new deadline, or the conversation may be over: look again."""
+        if self._lane is not None:
+            self._lane.nudge()

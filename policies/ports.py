@@ -1,6 +1,6 @@
 """The port of a policy: what decides what the agent does with its turn."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Protocol, runtime_checkable
 
 from streams.packet import Packet
@@ -20,7 +20,7 @@ class Policy(Protocol):
     def observe(self, packet: Packet[Any]) -> None:
         """Take note of a percept, decision, action or feedback. Synchronous and quick; may not block."""
 
-    def reply(self, turn: TurnCommitted) -> AsyncIterator[Action]:
+    def reply(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
         """The actions that answer `turn`, in order; `turn` and `id` of each are stamped by the conductor.
 
         Cancelled at any await when the person interrupts: clean up in `finally`, and yield nothing more.

@@ -120,7 +120,7 @@ class TurnTaker:
             case TurnEnd(segment=number, probability=probability):
                 return self._turn_end(number, probability, now)
             case Say(text=text, turn=turn, id=number):
-                return self._say(text, turn, number, now)
+                return self._say(text, turn, number, packet.t)  # our own: its time is that of its cause
             case Outcome(action="Say", id=number):
                 self._saying.pop(number, None)
                 return self._agent_ended(now)

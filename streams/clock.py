@@ -50,7 +50,7 @@ class Clock:
         self._virtual = self._loop if isinstance(self._loop, VirtualLoop) else None
         self._zero_s = self._loop.time()
         self._zero_ns = self._virtual.now_ns if self._virtual else 0
-        self._charges = charges
+        self.charges = charges
         self.started = started or wall_now()
 
     @property
@@ -96,7 +96,7 @@ class Clock:
 
     async def charge(self, cost: int) -> None:
         """In virtual time, let `cost` ns pass (inference takes none by itself); in real time it has passed already."""
-        if self._virtual is not None and self._charges and cost > 0:
+        if self._virtual is not None and self.charges and cost > 0:
             await self.sleep_until(self.now() + cost)
 
     async def work(self, pool: Executor, cost: int, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:

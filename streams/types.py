@@ -209,8 +209,12 @@ class OverlapCut(Struct, frozen=True, tag=True):
     text: str = ""
 
 
+class SensesEnded(Struct, frozen=True, tag=True):
+    """Every source and encoder has ended: nothing more will be perceived, and what is open is decided now."""
+
+
 Decision: TypeAlias = (
-    TurnOpened | TurnWaiting | TurnCommitted | TurnDropped | OverlapPaused | OverlapResumed | OverlapCut
+    TurnOpened | TurnWaiting | TurnCommitted | TurnDropped | OverlapPaused | OverlapResumed | OverlapCut | SensesEnded
 )
 
 
