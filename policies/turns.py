@@ -16,6 +16,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from policies.backchannels import is_backchannel, spoken_backchannels
 from policies.endpointing import EndpointingConfig, judge
 from policies.transcript import Stretch, Transcript, UserTurn
 from streams.clock import MS
@@ -64,18 +65,18 @@ class _Overlap(Struct):
 class TurnTaker:
     """Decides whose turn it is, from the packets alone; the same packets give the same decisions.
 
-    backchannels: phrases such as "uh huh" that are no wish for the floor;  stop_words: words the reflex answers
+    stop_words: words that the reflex answers (a turn of nothing else gets no other answer)
+    Backchannels such as "uh huh" are those of `config.language`.
     """
 
     def __init__(
         self,
         config: TurnConfig | None = None,
         *,
-        backchannels: Collection[str] = (),
         stop_words: Collection[str] = (),
     ) -> None:
         self.config = config or TurnConfig()
-        self._backchannels = frozenset(_plain(phrase) for phrase in backchannels)
+        self._backchannels = spoken_backchannels(self.config.language)
         self._stop_words = frozenset(_plain(word) for word in stop_words)
         self._last_turn = 0
         self._open: UserTurn | None = None
@@ -334,9 +335,9 @@ class TurnTaker:
         if self._asked:
             return False
         plain = _plain(text)
-        return plain in self._backchannels or (
-            not whole and any(phrase.startswith(plain) for phrase in self._backchannels)
-        )
+        if is_backchannel(plain, self.config.language):
+            return True
+        return not whole and any(phrase.startswith(plain) for phrase in self._backchannels)
 
     def _resume(self, overlap: _Overlap, turn: UserTurn, reason: str, heard: Transcript) -> list[Decision]:
         self._overlap = None

@@ -1,0 +1,158 @@
+"""The conductor with real turn-taking, a scripted policy and a real simulated body, on the virtual clock."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from agent.conductor import Conductor
+from agent.session import Log, Session
+from policies.reflex import Reflex, stop_words
+from policies.turns import TurnConfig, TurnTaker
+from streams.bus import Lane
+from streams.clock import MS, Clock
+from streams.ports import Publisher
+from streams.topics import FEEDBACK
+from streams.types import (
+    Halt,
+    Hush,
+    Outcome,
+    OverlapCut,
+    OverlapPaused,
+    OverlapResumed,
+    Pause,
+    PlayStarted,
+    Resume,
+    Say,
+    TurnCommitted,
+    TurnDropped,
+)
+from tests.scenes import Percepts, spoken
+
+
+class Echo:
+    """A policy that answers with what it was told."""
+
+    wants_floor = False
+
+    def observe(self, packet: Any) -> None:
+        pass
+
+    async def reply(self, turn: TurnCommitted) -> Any:
+        yield Say(f"you said {turn.text}. and that was all of it")
+
+
+class Mouth:
+    """A body of one line: every Say takes a second, unless it is hushed."""
+
+    async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
+        saying: dict[int, tuple[Say, int]] = {}
+        while True:
+            first = min((due for _, due in saying.values()), default=None)
+            packet = await lane.get(first)
+            if packet is None:
+                if lane.ended and not saying:
+                    return
+                for number, (say, due) in list(saying.items()):
+                    if due <= clock.now():
+                        del saying[number]
+                        publisher.publish(FEEDBACK, clock.now(), Outcome(say.turn, number, "Say", "", "done"))
+                if lane.ended and saying:
+                    await clock.sleep_until(min(due for _, due in saying.values()))
+                continue
+            match packet.data:
+                case Say() as say:
+                    publisher.publish(FEEDBACK, clock.now(), PlayStarted(say.turn, say.id))
+                    saying[say.id] = (say, clock.now() + 1000 * MS)
+                case Hush(turn=turn):
+                    for number, (say, _) in list(saying.items()):
+                        if say.turn <= turn:
+                            del saying[number]
+                            publisher.publish(FEEDBACK, clock.now(), Outcome(say.turn, number, "Say", "", "cut"))
+                case Pause():
+                    saying = {n: (say, due + 10**12) for n, (say, due) in saying.items()}
+                case Resume():
+                    saying = {n: (say, due - 10**12) for n, (say, due) in saying.items()}
+
+
+def converse(scene: Sequence[Any], config: TurnConfig | None = None) -> Log:
+    log = Log()
+    words = stop_words("en")
+    conductor = Conductor(TurnTaker(config, stop_words=words), Echo(), Reflex(words))
+    session = Session(sources=[Percepts(scene)], encoders=[], conductor=conductor, body=Mouth(), taps=[log])
+    session.run(speed=None)
+    return log
+
+
+def test_a_confident_end_is_answered_within_the_shortest_wait() -> None:
+    log = converse(spoken(1, 1000, 2000, "what time is it"))
+    (commit,) = [packet for packet in log.packets if isinstance(packet.data, TurnCommitted)]
+    assert commit.data.text == "what time is it"
+    assert commit.t == 2300 * MS
+    assert commit.data.reason == "silence"
+    assert [say.turn for say in log.of(Say)] == [1]
+
+
+def test_two_turns_are_answered_once_each() -> None:
+    log = converse([*spoken(1, 1000, 2000, "what time is it"), *spoken(2, 5000, 6000, "thank you")])
+    assert [commit.text for commit in log.of(TurnCommitted)] == ["what time is it", "thank you"]
+    assert [say.turn for say in log.of(Say)] == [1, 2]
+
+
+def test_a_hold_is_waited_for_and_joined() -> None:
+    scene = [
+        *spoken(1, 1000, 1600, "go forward and", complete=False, p_end=0.1),
+        *spoken(2, 2300, 3000, "turn left", p_end=0.9),
+    ]
+    log = converse(scene)
+    assert [commit.text for commit in log.of(TurnCommitted)] == ["go forward and turn left"]
+
+
+def test_an_interruption_pauses_then_cuts_and_is_answered() -> None:
+    scene = [*spoken(1, 1000, 2000, "what time is it"), *spoken(2, 2700, 3400, "turn left please")]
+    log = converse(scene)
+    assert [type(d) for d in log.of(OverlapPaused, OverlapCut, OverlapResumed)] == [OverlapPaused, OverlapCut]
+    assert log.of(Hush)[0].turn == 1
+    assert [commit.turn for commit in log.of(TurnCommitted)] == [1, 2]
+    assert [say.turn for say in log.of(Say)] == [1, 2]
+
+
+def test_a_backchannel_does_not_take_the_turn() -> None:
+    scene = [*spoken(1, 1000, 2000, "what time is it"), *spoken(2, 2600, 2900, "uh huh", complete=True)]
+    log = converse(scene)
+    assert [type(d) for d in log.of(OverlapPaused, OverlapCut, OverlapResumed)] == [OverlapPaused, OverlapResumed]
+    assert [type(a) for a in log.of(Pause, Resume, Hush)] == [Pause, Resume]
+    assert len(log.of(TurnCommitted)) == 1
+    assert log.of(TurnDropped)[0].reason == "backchannel"
+
+
+def test_a_cough_does_not_take_the_turn() -> None:
+    scene = [*spoken(1, 1000, 2000, "what time is it"), *spoken(2, 2600, 2850, "", guess="four")]
+    log = converse(scene)
+    assert log.of(OverlapResumed)[0].reason == "noise"
+    assert len(log.of(TurnCommitted)) == 1
+
+
+def test_stop_is_a_reflex_from_a_partial() -> None:
+    scene = [*spoken(1, 1000, 2000, "what time is it"), *spoken(2, 2600, 2900, "stop")]
+    log = converse(scene)
+    halt = next(packet for packet in log.packets if isinstance(packet.data, Halt))
+    assert halt.at <= 3000 * MS
+    assert log.of(Hush)[0].turn == 1
+    assert len(log.of(TurnCommitted)) == 1
+    assert log.of(TurnDropped)[0].reason == "stop"
+
+
+@pytest.mark.parametrize("guess", ["four"])
+def test_speech_that_nobody_understood_is_given_to_the_policy_once(guess: str) -> None:
+    log = converse(spoken(1, 1000, 2500, "", guess=guess, p_end=0.8))
+    (commit,) = log.of(TurnCommitted)
+    assert commit.text == ""
+    assert commit.guess == guess
+
+
+def test_a_final_that_never_comes_is_not_waited_for_forever() -> None:
+    scene = [item for item in spoken(1, 1000, 2000, "turn left") if getattr(item[2], "final", None) is not True]
+    log = converse(scene)
+    (commit,) = log.of(TurnCommitted)
+    assert (commit.text, commit.reason) == ("turn left", "no_final")
