@@ -1,0 +1,215 @@
+"""Voice activity: is somebody speaking, hop by hop, and where does each stretch of speech begin and end.
+
+`SileroVad` is the default: Silero VAD v6 (https://github.com/snakers4/silero-vad, MIT) on ONNX Runtime.
+`WebRtcVad` is the fallback for when no model can be had: Google's WebRTC detector, far worse in noise.
+Both cut speech into segments by one rule, `Segments`. Whether a silence is the end of a *turn* is decided elsewhere.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from streams import onnx
+from streams.audio.blocks import RATE, SAMPLE, Blocks
+from streams.clock import MS
+from streams.errors import DependencyMissing
+from streams.packet import Packet
+from streams.ports import Emit
+from streams.topics import AUDIO, PERCEPT, VOICE, Topic
+from streams.types import Audio, Samples, SpeechEnded, SpeechStarted, Voice
+
+MODEL = "silero-vad"  # its name in the model store
+
+
+class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """When speech begins and ends.
+
+    threshold: probability at which a hop is voiced
+    threshold_off: probability below which a hop is silent; between the two, things stay as they are
+    min_speech_ms: voiced this long before a segment opens (at least two hops, so that a click opens none)
+    min_silence_ms: silent this long before a segment closes; short, because patience is the turn-taker's
+    """
+
+    threshold: float = 0.5
+    threshold_off: float = 0.35
+    min_speech_ms: int = 64
+    min_silence_ms: int = 192
+
+
+class Segments:
+    """Turns one probability per hop into stretches of speech, with hysteresis. Pure: time is what `feed` is given.
+
+    speaking: a segment is open;  count: segments so far
+    """
+
+    def __init__(self, config: VadConfig, hop_ns: int) -> None:
+        self.config = config
+        self.speaking = False
+        self.count = 0
+        self._hop = hop_ns
+        self._min_speech = max(config.min_speech_ms * MS, 2 * hop_ns)
+        self._min_silence = config.min_silence_ms * MS
+        self._onset: int | None = None
+        self._last = 0
+        self._silent = True
+
+    def feed(self, t: int, probability: float) -> Emit | None:
+        """The hop that ends at `t` (ns) is voiced with `probability`: does a segment begin or end by it?"""
+        if probability >= self.config.threshold:
+            self._silent = False
+        elif probability < self.config.threshold_off:
+            self._silent = True
+        if not self._silent:
+            self._last = t
+            if self._onset is None:
+                self._onset = t - self._hop
+            if not self.speaking and t - self._onset >= self._min_speech:
+                self.speaking = True
+                self.count += 1
+                return Emit(PERCEPT, self._onset, SpeechStarted(self.count, t))
+        elif self.speaking:
+            if t - self._last >= self._min_silence:
+                return self.close(t)
+        else:
+            self._onset = None
+        return None
+
+    def close(self, t: int) -> Emit | None:
+        """No more will be heard of this stretch, decided at `t` (ns): ends the open segment, if any."""
+        self._onset, self._silent = None, True
+        if not self.speaking:
+            return None
+        self.speaking = False
+        return Emit(PERCEPT, self._last, SpeechEnded(self.count, t))
+
+    def reset(self) -> None:
+        """As new."""
+        self.__init__(self.config, self._hop)  # type: ignore[misc]
+
+
+class _Detector:
+    """What both detectors share: hops in, `Voice`, `SpeechStarted` and `SpeechEnded` out."""
+
+    reads: tuple[Topic[Any], ...] = (AUDIO,)
+    writes: tuple[Topic[Any], ...] = (VOICE, PERCEPT)
+
+    def __init__(self, name: str, hop: int, config: VadConfig) -> None:
+        self.name, self.config = name, config
+        self._blocks = Blocks(hop, name)
+        self._segments = Segments(config, hop * SAMPLE)
+        self._t = 0
+
+    def cost(self, packet: Packet[Any]) -> int:
+        """0: a hop takes a fraction of a millisecond, less than a change of thread and back."""
+        return 0
+
+    def push(self, packet: Packet[Audio]) -> Sequence[Emit]:
+        """One `Voice` per whole hop (its `t` is the end of the hop), and the segments that began or ended by it.
+
+        Raises `SourceError` unless the audio is at 16 kHz.
+        """
+        hops = self._blocks.push(packet)
+        emits: list[Emit] = []
+        segments = self._segments
+        if self._blocks.broken:
+            # The stream jumped: what was open ended with the last hop, and the model must not remember it.
+            ended = segments.close(self._t)
+            if ended:
+                emits.append(ended)
+            self._forget()
+        for t, samples in hops:
+            probability = self._hear(samples)
+            change = segments.feed(t, probability)
+            if change:
+                emits.append(change)
+            emits.append(Emit(VOICE, t, Voice(probability, segments.speaking)))
+            self._t = t
+        return emits
+
+    def flush(self) -> Sequence[Emit]:
+        """Ends the open segment, if any. Samples short of a hop are not judged."""
+        ended = self._segments.close(self._t)
+        return [ended] if ended else []
+
+    def reset(self) -> None:
+        """As new; segments count from 1 again."""
+        self._blocks.reset()
+        self._segments.reset()
+        self._forget()
+        self._t = 0
+
+    def _hear(self, samples: Samples) -> float:
+        raise NotImplementedError
+
+    def _forget(self) -> None:
+        raise NotImplementedError
+
+
+class SileroVad(_Detector):
+    """Silero VAD v6 at 16 kHz: reads AUDIO, writes VOICE (one per 32 ms) and PERCEPT.
+
+    The graph: `input` float32[1, 576] = the last 64 samples of the hop before and 512 new ones in [-1, 1), `state`
+    float32[2, 1, 128] carried from hop to hop, `sr` int64; out: `output` float32[1, 1], probability of speech.
+    The model is shared by all sessions of the process; this object is the state of one.
+
+    providers: the CPU by default, since a trip to a GPU takes longer than the 60-250 us of a hop.
+    Raises what `onnx.Model.load` raises.
+    """
+
+    HOP = 512
+    CONTEXT = 64
+
+    def __init__(self, path: Path, config: VadConfig | None = None, providers: Sequence[str] = ("cpu",)) -> None:
+        super().__init__("vad", self.HOP, config or VadConfig())
+        state = onnx.Tensor("float32", (2, 1, 128))
+        width = self.CONTEXT + self.HOP
+        self.model = onnx.Model.load(
+            path,
+            inputs={"input": onnx.Tensor("float32", (1, width)), "sr": onnx.Tensor("int64", ()), "state": state},
+            outputs={"output": onnx.Tensor("float32", (1, 1)), "stateN": state},
+            state={"state": "stateN"},
+            providers=providers,
+        )
+        self._stream = self.model.stream()
+        window = self._stream.inputs["input"][0]
+        self._old, self._tail, self._new = window[: self.CONTEXT], window[-self.CONTEXT :], window[self.CONTEXT :]
+        self._scale = np.float32(1 / 32768)
+        self._forget()
+
+    def _hear(self, samples: Samples) -> float:
+        self._old[:] = self._tail
+        np.multiply(samples, self._scale, out=self._new)
+        self._stream.step()
+        return float(self._stream.outputs["output"][0, 0])
+
+    def _forget(self) -> None:
+        self._stream.reset()
+        self._stream.inputs["sr"][...] = RATE
+
+
+class WebRtcVad(_Detector):
+    """WebRTC's detector (Gaussian mixtures of 2011): the fallback when no model can be had.
+
+    Its decision is yes or no, so `Voice.probability` is 1.0 or 0.0, once per 10 ms.
+    mode: 0 (lets much through) to 3 (strict). Raises `DependencyMissing` without `webrtcvad-wheels`.
+    """
+
+    HOP = 160
+
+    def __init__(self, config: VadConfig | None = None, mode: int = 3) -> None:
+        super().__init__("vad", self.HOP, config or VadConfig())
+        self._mode = mode
+        self._forget()
+
+    def _hear(self, samples: Samples) -> float:
+        return float(self._vad.is_speech(samples.tobytes(), RATE))
+
+    def _forget(self) -> None:
+        try:
+            import webrtcvad  # noqa: PLC0415 - optional
+        except ImportError as error:
+            raise DependencyMissing("webrtcvad-wheels", "fallback", "voice detection without a model file") from error
+        self._vad = webrtcvad.Vad(self._mode)
