@@ -72,7 +72,7 @@ _EVENTS: list[tuple[Topic[Any], Any]] = [
 
 
 def made_up(seconds: float, seed: int = 0) -> list[Packet[Any]]:
-    """A session of `seconds`: 50 blocks/s each way, 31 hops, 5 pictures, a few events; some blocks and pictures lost."""
+    """A session of `seconds`: 50 blocks/s each way, 31 hops, 5 pictures, a few events; some are lost."""
     rng = random.Random(seed)
     noise = np.random.default_rng(seed).integers(-32768, 32768, 48000, dtype=np.int16)
     packets: list[Packet[Any]] = []

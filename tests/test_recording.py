@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
-from sessions import HEADER, STARTED, assert_same, made_up, tape
 
 from streams.bus import Bus
 from streams.clock import MS, SECOND, Clock, run
@@ -25,6 +24,7 @@ from streams.recording import FORMAT, Header, Recorder, Recording, recover
 from streams.recording.schemas import WIRES
 from streams.topics import ALL, AUDIO, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE
 from streams.types import Audio, Fault, Image, Voice
+from tests.sessions import HEADER, STARTED, assert_same, made_up, tape
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -99,8 +99,8 @@ def test_the_mcap_library_reads_it_and_every_json_message_fits_its_schema(tmp_pa
 
 def test_sound_and_pictures_are_what_viewers_expect(tmp_path: Path) -> None:
     from google.protobuf.descriptor_pb2 import FileDescriptorSet
-    from google.protobuf.message_factory import GetMessages
     from google.protobuf.descriptor_pool import DescriptorPool
+    from google.protobuf.message_factory import GetMessages
 
     packets = made_up(3)
     tape(tmp_path / "s.mcap", packets)
@@ -144,13 +144,17 @@ def test_a_file_that_another_tool_repacked_is_read(tmp_path: Path, compression: 
             writer.add_message(
                 channels[channel.id], message.log_time, message.data, message.publish_time, message.sequence
             )
-        writer.finish()
+        writer.finish()  # type: ignore[no-untyped-call]
     recording = Recording.open(tmp_path / "o.mcap")
     assert recording.torn == ""
     assert_same(list(recording.packets()), packets)
 
 
 # --- the recorder on a bus
+
+
+def unexpected(fault: Fault) -> None:
+    pytest.fail(str(fault))
 
 
 async def record(path: Path, seconds: float, reports: list[Fault] | None = None) -> list[Packet[Any]]:
@@ -167,7 +171,7 @@ async def record(path: Path, seconds: float, reports: list[Fault] | None = None)
 
     async def tap() -> None:
         with bus.open(*recorder.reads, reader=recorder.name) as lane:
-            await recorder.run(lane, clock, [].append if reports is None else reports.append)
+            await recorder.run(lane, clock, [].append if reports is None else reports.append)  # type: ignore[arg-type]
 
     async with asyncio.TaskGroup() as group:
         group.create_task(watch())
@@ -208,7 +212,7 @@ def test_cancelling_completes_the_file(tmp_path: Path) -> None:
         bus = Bus(clock)
         recorder = Recorder(tmp_path / "s.mcap", HEADER)
         with bus.open(*ALL) as lane:
-            task = asyncio.create_task(recorder.run(lane, clock, pytest.fail))
+            task = asyncio.create_task(recorder.run(lane, clock, unexpected))
             bus.publish(VOICE, 0, Voice(0.5, True))
             await asyncio.sleep(0.05)
             task.cancel()
@@ -227,7 +231,7 @@ def test_a_chunk_does_not_wait_for_the_next_packet(tmp_path: Path) -> None:
         bus = Bus(clock)
         recorder = Recorder(tmp_path / "s.mcap", HEADER)
         with bus.open(*ALL) as lane:
-            task = asyncio.create_task(recorder.run(lane, clock, pytest.fail))
+            task = asyncio.create_task(recorder.run(lane, clock, unexpected))
             bus.publish(VOICE, 0, Voice(0.5, True))
             await asyncio.sleep(1.3)
             torn = Recording.open(tmp_path / "s.mcap")
@@ -247,7 +251,7 @@ def test_the_recorder_does_not_hide_a_deadlock(tmp_path: Path) -> None:
         recorder = Recorder(tmp_path / "s.mcap", HEADER)
         with bus.open(*ALL) as lane:
             bus.publish(VOICE, 0, Voice(0.5, True))
-            await recorder.run(lane, clock, pytest.fail)
+            await recorder.run(lane, clock, unexpected)
 
     with pytest.raises(Deadlock):
         run(main(), virtual=True)
@@ -263,7 +267,7 @@ def test_pictures_that_never_came_are_counted_and_the_rest_keeps_its_numbers(tmp
                 bus.publish(IMAGE, number, Image(b"x", "jpeg", 1, 1))
             bus.publish(FEEDBACK, 9, Fault("a", "b", "c"))
             bus.close(*ALL)
-            await recorder.run(lane, clock, pytest.fail)
+            await recorder.run(lane, clock, unexpected)
         return recorder.lost
 
     assert run(main(), virtual=True) == {"image": 4}
@@ -291,11 +295,11 @@ def test_a_disk_that_fills_up_is_one_fault_and_the_session_goes_on(tmp_path: Pat
     resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))
     faults: list[Fault] = []
     try:
-        seen = run(record(path, 5, faults), virtual=virtual)
+        seen = run(record(path, 5 if virtual else 2.5, faults), virtual=virtual)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, before)
-    assert len(seen) == 500, "the session went on"
+    assert len(seen) == (500 if virtual else 250), "the session went on"
     [fault] = faults
     assert fault.where == "recorder" and fault.error == "OSError"
     assert str(path) in fault.message and "File too large" in fault.message
@@ -344,7 +348,7 @@ def foreign(path: Path, **session: str) -> Path:
             writer.add_metadata("visavis.session", session)
         channel = writer.register_channel("/tf", "json", 0)
         writer.add_message(channel, 1, b"{}", 1)
-        writer.finish()
+        writer.finish()  # type: ignore[no-untyped-call]
     return path
 
 
@@ -360,7 +364,7 @@ def test_what_is_no_recording_is_refused_by_name(tmp_path: Path) -> None:
     path.write_bytes(b"RIFF....WAVEfmt ")
     with pytest.raises(RecordingError, match="not an MCAP file"):
         Recording.open(path)
-    with pytest.raises(RecordingError, match="not a recording of visavis.*'ros2'.*'other 1.0'"):
+    with pytest.raises(RecordingError, match=r"not a recording of visavis.*'ros2'.*'other 1.0'"):
         Recording.open(foreign(path))
     with pytest.raises(RecordingError, match=f"of format {FORMAT + 1}.*update visavis"):
         Recording.open(foreign(path, format=str(FORMAT + 1)))

@@ -136,10 +136,13 @@ class Recording:
         file.seek(len(mcap.MAGIC))
         for record in mcap.records(file, size, skip=_NOT_READ):
             if record.opcode == mcap.CHUNK:
+                where = f"{self.path}: at byte {record.end - record.length}"
                 try:
-                    data, whole = mcap.contents(record, last=record.end >= size)
+                    data, whole = mcap.contents(record)
                 except RecordingError as error:
-                    raise RecordingError(f"{self.path}: at byte {record.end - record.length}: {error}.") from error
+                    raise RecordingError(f"{where}: {error}.") from error
+                if not (whole or record.torn or mcap.only_zeros(file)):
+                    raise RecordingError(f"{where}: a chunk is damaged (its checksum is wrong).")
                 lost = 0 if whole else len(data) - mcap.whole(data) if data else len(record.body)
                 yield _Block(data, lost)
             elif record.torn:

@@ -71,12 +71,12 @@ def records(file: BinaryIO, size: int, skip: frozenset[int] = frozenset()) -> It
             return
 
 
-def contents(chunk: Record, last: bool) -> tuple[bytes, bool]:
+def contents(chunk: Record) -> tuple[bytes, bool]:
     """The records in a chunk, uncompressed, and whether they are all there.
 
-    Of an uncompressed chunk that is torn, all bytes that are there; of a compressed one, none.
-    last: nothing follows it, so that damage means a torn file (after a power cut). Raises `RecordingError` if it is
-        damaged and not the last.
+    Of an uncompressed chunk that is torn, all bytes that are there; of a compressed one, none. Where the checksum is
+    wrong, all up to the zeros at its end, which is what a power cut leaves. Raises `RecordingError` if a compressed
+    chunk is damaged.
     """
     body = chunk.body
     if len(body) < _CHUNK_HEAD.size:
@@ -91,10 +91,16 @@ def contents(chunk: Record, last: bool) -> tuple[bytes, bool]:
     if chunk.torn:
         return data, False
     if len(data) != _LENGTH.unpack_from(body, begin - 8)[0] or (crc and zlib.crc32(data) != crc):
-        if last:
-            return data, False
-        raise RecordingError("a chunk is damaged (its checksum is wrong)")
+        return data.rstrip(b"\0"), False
     return data, True
+
+
+def only_zeros(file: BinaryIO) -> bool:
+    """Whether nothing but zeros follows the file's position."""
+    while piece := file.read(1 << 20):
+        if piece.strip(b"\0"):
+            return False
+    return True
 
 
 def whole(data: bytes) -> int:
