@@ -1,0 +1,314 @@
+"""Speaks: `Say` after `Say`, synthesised ahead of playing, held, resumed and cut to the sample, and accounted for.
+
+A `Say` goes: waiting → written (its voice runs in a thread, at most `ahead_s` before the speaker) → heard, or cut.
+The speaker's own report of what has left it drives everything that is told: `PlayStarted`, `Played`, `Outcome`.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from embodied.errors import VoiceError
+from embodied.ledger import Account, Playout, heard_text
+from embodied.ports import Chunk, Voice
+from streams.clock import Clock
+from streams.ports import Publisher, Speaker
+from streams.topics import FEEDBACK
+from streams.types import Action, Fault, Outcome, PlayStarted, Samples, Say
+
+
+class _Utterance:
+    """One `Say` on its way."""
+
+    def __init__(self, say: Say, over: "asyncio.Future[Outcome]") -> None:
+        self.say = say
+        self.over = over
+        self.account = Account(say.turn, say.id)
+        self.pieces: list[Samples] = []  # what has been written, kept until it is over
+        self.samples = 0
+        self.complete = False  # the voice has given all of it, or never will
+        self.failure = ""
+        self.started = False
+
+    @property
+    def end(self) -> int:
+        """Count of the speaker after its last sample."""
+        base = self.account.base or 0
+        return base + self.samples if self.account.limit is None else self.account.limit
+
+    def was_cut(self) -> bool:
+        """Nothing more of it will be heard than its account's limit."""
+        return self.account.limit is not None
+
+
+class SpeechActuator:
+    """`embodied.ports.Actuator` for `Say`. Made inside the running loop; the speaker must sound at the voice's rate.
+
+    Says are spoken in the order in which they are performed. ahead_s: how far synthesis may run before the speaker
+    gap_ms: silence between a Say and the one that follows it at once
+    fence: nothing of turns up to this one is heard;  volume: 0 to 1, of what is synthesised from now on
+
+    `cut`, `pause` and `resume` act within one block of the speaker and return at once. A `Say` none of which was heard
+    when it was cut ends as "fenced", else as "cut" (or "done" if every word had been heard); its result is the
+    text up to the last word heard, as written. A voice that fails ends its `Say` as "failed", is told by a
+    `Fault`, and the next `Say` is tried. In virtual time the voice is called inline and its cost charged.
+    """
+
+    name = "speech"
+    accepts: tuple[type, ...] = (Say,)
+
+    def __init__(
+        self,
+        voice: Voice,
+        speaker: Speaker,
+        publisher: Publisher,
+        clock: Clock,
+        *,
+        ahead_s: float = 5.0,
+        gap_ms: int = 150,
+    ) -> None:
+        if voice.rate != speaker.rate:
+            raise ValueError(f"voice {voice.name} gives {voice.rate} Hz and the speaker takes {speaker.rate} Hz")
+        self.fence = 0
+        self.volume = 1.0
+        self._voice = voice
+        self._speaker = speaker
+        self._publisher = publisher
+        self._clock = clock
+        self._ahead = round(ahead_s * speaker.rate)
+        self._batch = speaker.rate // 4
+        self._gap = np.zeros(speaker.rate * gap_ms // 1000, np.int16)
+        self._queue: list[_Utterance] = []
+        self._playout = Playout(speaker.rate)
+        self._held: int | None = None  # speech of turns up to this one is paused
+        self._voice_free = asyncio.Lock()  # first come, first served
+        self._progress = asyncio.Event()
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="visavis-voice")
+        self._closed = False
+        speaker.listen(self._sounded)
+
+    async def perform(self, action: Action) -> Outcome:
+        """Speak a `Say` and return once it has been heard, or cut. Cancelling cuts it and returns what was heard."""
+        if not isinstance(action, Say):
+            raise TypeError(f"speech takes Say, not {type(action).__name__}")
+        if action.turn <= self.fence:
+            return _outcome(action, "fenced", "", "its turn had been cut")
+        utterance = _Utterance(action, asyncio.get_running_loop().create_future())
+        self._queue.append(utterance)
+        try:
+            await self._synthesise(utterance)
+            return await utterance.over
+        except asyncio.CancelledError:
+            self._drop([utterance])
+            over = utterance.over
+            return over.result() if over.done() and not over.cancelled() else self._ended(utterance)
+
+    def cut(self, turn: int) -> None:
+        """Fence every turn up to `turn`: what sounds of it ends within a block, what waits is never heard."""
+        self.fence = max(self.fence, turn)
+        self._drop([utterance for utterance in self._queue if utterance.say.turn <= self.fence])
+        if self._held is not None and self._held <= self.fence:
+            self._held = None
+        self._hold()
+
+    def pause(self, turn: int) -> None:
+        """Silence from the next block on, if what sounds is of a turn up to `turn`; the place is kept."""
+        self._held = turn if self._held is None else max(turn, self._held)
+        self._hold()
+
+    def resume(self, turn: int) -> None:
+        """Go on from the very sample at which `pause` stopped."""
+        if self._held is not None and self._held <= turn:
+            self._held = None
+        self._hold()
+
+    async def halt(self) -> None:
+        """Cut all that is being said or waits, whatever its turn. What is said afterwards is heard."""
+        self._drop(list(self._queue))
+        self._held = None
+        self._hold()
+
+    async def aclose(self) -> None:
+        """End the voice and its thread. Idempotent."""
+        if not self._closed:
+            self._closed = True
+            self._drop(list(self._queue))
+            self._voice.close()
+            self._pool.shutdown(wait=True)
+
+    # --- from text to the speaker
+
+    async def _synthesise(self, utterance: _Utterance) -> None:
+        async with self._voice_free:
+            if utterance.was_cut():
+                return
+            chunks = self._voice.speak(utterance.say.text)
+            cost = self._voice.cost
+            try:
+                while not utterance.was_cut():
+                    wanted = self._batch if utterance.samples else 1
+                    batch = await self._clock.work(self._pool, cost, _take, chunks, wanted)
+                    cost = 0
+                    if utterance.was_cut():  # while the voice was at it: what it made is dropped
+                        return
+                    if not batch:
+                        break
+                    self._write(utterance, batch)
+                    await self._room(utterance)
+            except VoiceError as error:
+                utterance.failure = str(error)
+                fault = Fault(where="voice", error=type(error).__name__, message=str(error))
+                self._publisher.publish(FEEDBACK, self._clock.now(), fault)
+            finally:
+                self._close(chunks)
+            utterance.complete = True
+            self._settle()
+
+    def _write(self, utterance: _Utterance, batch: list[Chunk]) -> None:
+        account = utterance.account
+        for chunk in batch:
+            if len(chunk.samples):
+                samples = chunk.samples
+                if self.volume != 1.0:
+                    samples = (samples * self.volume).astype(np.int16)
+                begin = self._begin(utterance, samples)
+                if account.base is None:
+                    account.base = begin
+                utterance.pieces.append(samples)
+                utterance.samples += len(samples)
+            account.marks += chunk.marks
+        self._tell(utterance)  # marks may come after their sound
+        self._hold()
+
+    def _begin(self, utterance: _Utterance, samples: Samples) -> int:
+        """Write `samples`, after a gap if they begin an utterance right behind another."""
+        speaker = self._speaker
+        if utterance.account.base is None and len(self._gap) and self._pending() > 0:
+            speaker.write(self._gap)
+        return speaker.write(samples)
+
+    def _pending(self) -> int:
+        """Samples written that have not left the speaker yet, by its reports."""
+        return (
+            max((each.end for each in self._queue if each.account.base is not None), default=0) - self._playout.played
+        )
+
+    async def _room(self, utterance: _Utterance) -> None:
+        while self._pending() > self._ahead and not utterance.was_cut():
+            self._progress.clear()
+            await self._progress.wait()
+
+    def _close(self, chunks: Iterator[Chunk]) -> None:
+        """End the iterator where it runs: in the voice's thread, behind the call that may be in progress."""
+        if self._clock.virtual:
+            _end(chunks)
+        elif not self._closed:
+            self._pool.submit(_end, chunks)
+
+    # --- what has been heard
+
+    def _sounded(self, played: int, t: int) -> None:
+        """Listener of the speaker."""
+        self._playout.add(played, t)
+        for utterance in list(self._queue):
+            self._tell(utterance)
+        self._settle()
+        self._hold()
+        self._progress.set()
+
+    def _tell(self, utterance: _Utterance) -> None:
+        account = utterance.account
+        if account.base is None or account.base >= min(self._playout.played, utterance.end):
+            return
+        if not utterance.started:
+            utterance.started = True
+            say = utterance.say
+            started = PlayStarted(turn=say.turn, id=say.id)
+            self._publisher.publish(FEEDBACK, self._playout.begun(account.base), started)
+        for word in account.heard(self._playout):
+            self._publisher.publish(FEEDBACK, word.end_ns, word)
+
+    def _settle(self) -> None:
+        """Let go of the utterances that are over, and say how they ended."""
+        for utterance in list(self._queue):
+            if utterance.end > self._playout.played:
+                if not utterance.was_cut():
+                    break  # those behind it wait, unless cut
+            elif utterance.was_cut() or utterance.complete:
+                self._queue.remove(utterance)
+                if not utterance.over.done():
+                    utterance.over.set_result(self._ended(utterance))
+            else:
+                break
+        oldest = [utterance.account.base for utterance in self._queue if utterance.account.base is not None]
+        self._playout.forget(min(oldest, default=self._playout.played))
+
+    def _ended(self, utterance: _Utterance) -> Outcome:
+        """How `utterance` ended, or will have ended once its last block has sounded."""
+        account, say = utterance.account, utterance.say
+        words = account.words(utterance.end)
+        whole = utterance.complete and len(words) == len(account.marks)
+        if utterance.failure:
+            return _outcome(say, "failed", heard_text(say.text, words), utterance.failure)
+        if not utterance.was_cut() or (whole and words):
+            return _outcome(say, "done", say.text, "")
+        if account.base is None or account.base >= utterance.end:
+            return _outcome(say, "fenced", "", "nothing of it was heard before the cut")
+        return _outcome(say, "cut", heard_text(say.text, words), "")
+
+    # --- holding and cutting
+
+    def _hold(self) -> None:
+        """Pause or resume the speaker, as what is at the head of the queue asks for."""
+        head = next((utterance for utterance in self._queue if not utterance.was_cut()), None)
+        if self._held is not None and (head is None or head.say.turn <= self._held):
+            self._speaker.pause()
+        else:
+            self._speaker.resume()
+
+    def _drop(self, utterances: list[_Utterance]) -> None:
+        """Cut `utterances`: flush the speaker, and give back to it what was not theirs."""
+        dropped = [utterance for utterance in utterances if not utterance.was_cut() and utterance in self._queue]
+        if not dropped:
+            return
+        heard = self._speaker.flush()
+        for utterance in dropped:
+            account = utterance.account
+            account.limit = min(heard, account.base + utterance.samples) if account.base is not None else 0
+        for utterance in self._queue:
+            if not utterance.was_cut() and utterance.account.base is not None:
+                self._rewrite(utterance, heard)
+        self._settle()
+        self._progress.set()
+
+    def _rewrite(self, utterance: _Utterance, heard: int) -> None:
+        """Queue again what a flush took from an utterance that goes on."""
+        base = utterance.account.base or 0
+        done = max(0, heard - base)
+        if done < utterance.samples:
+            begin = self._speaker.write(np.concatenate(utterance.pieces)[done:])
+            utterance.account.base = begin - done
+
+
+def _take(chunks: Iterator[Chunk], wanted: int) -> list[Chunk]:
+    """At least `wanted` samples of `chunks`; fewer at their end."""
+    batch: list[Chunk] = []
+    count = 0
+    for chunk in chunks:
+        batch.append(chunk)
+        count += len(chunk.samples)
+        if count >= wanted:
+            break
+    return batch
+
+
+def _end(chunks: Iterator[Chunk]) -> None:
+    close = getattr(chunks, "close", None)
+    if close is not None:
+        close()
+
+
+def _outcome(say: Say, status: str, heard: str, detail: str) -> Outcome:
+    return Outcome(turn=say.turn, id=say.id, action="Say", name="", status=status, detail=detail, result=heard)  # type: ignore[arg-type]

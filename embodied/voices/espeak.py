@@ -1,0 +1,237 @@
+"""The voice espeak-ng: any language, no model, no GPU, sample-exact word times, robotic.
+
+espeak-ng comes from the wheel `espeakng-loader` and is GPL-3; it never enters this process. `espeak_helper.py` runs it
+in a process of its own and describes the frames that are exchanged over the pipe. This module is blocking I/O, for a
+worker thread (or inline in virtual time); one utterance at a time.
+"""
+
+import os
+import select
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from embodied.errors import VoiceCrashed, VoiceError, VoiceSilent
+from embodied.ports import Chunk, Mark
+from embodied.voices.words import Event, WordMarks
+from streams.errors import DependencyMissing
+
+_HEAD = struct.Struct("<Ic")
+_HELPER = Path(__file__).with_name("espeak_helper.py")
+_MS = 1_000_000
+_WORD = 1
+# espeak reads commands after control characters, and a NUL would end the text; each becomes one blank, so that
+# positions in the text stay what they are.
+_PLAIN = dict.fromkeys((*range(0x20), 0x7F), " ") | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
+
+
+class Espeak(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How espeak-ng is to sound.
+
+    language: name of an espeak-ng voice, such as "en-us", "de" or "en-us+f3";  rate_wpm: words per minute, 80 to 450
+    pitch: 0 to 99;  volume: 0 to 200 (100 is normal);  timeout_ms: longest silence of the process before it is given up
+    """
+
+    language: str = "en-us"
+    rate_wpm: int = 165
+    pitch: int = 50
+    volume: int = 100
+    timeout_ms: int = 5000
+
+    def __post_init__(self) -> None:
+        for name, low, high in (("rate_wpm", 80, 450), ("pitch", 0, 99), ("volume", 0, 200)):
+            if not low <= getattr(self, name) <= high:
+                raise ValueError(f"{name} = {getattr(self, name)} is not between {low} and {high}")
+
+
+class _Died(Exception):
+    """The process ended in the middle of an utterance."""
+
+
+class EspeakVoice:
+    """`embodied.ports.Voice` by espeak-ng. The process starts with the first utterance, or with `start`.
+
+    The same text gives the same samples in any process on this machine. Raises `DependencyMissing` on construction.
+    """
+
+    name = "espeak-ng"
+    rate = 22050
+    cost = 5 * _MS
+
+    def __init__(self, config: Espeak | None = None) -> None:
+        self.config = config or Espeak()
+        self._arguments = [*_library(), self.config.language]
+        self._arguments += [str(n) for n in (self.config.rate_wpm, self.config.pitch, self.config.volume)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._closed = False
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the helper; None while it does not run."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start the process now, so that the first utterance need not wait for it. Raises `VoiceError`."""
+        if self._closed:
+            raise VoiceError("the voice has been closed")
+        if self._process is not None:
+            return
+        command = [sys.executable, "-I", "-S", str(_HELPER), *self._arguments]
+        # A session of its own: Ctrl-C ends us, and we end the voice once it has spoken.
+        self._process = subprocess.Popen(
+            command,
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            kind, body = self._receive()
+        except _Died:
+            raise VoiceCrashed("espeak-ng ended while it started: reinstall it with 'visavis[voice]'") from None
+        if kind == b"X":
+            self._kill()
+            raise VoiceError(f"{body.decode()}: choose another voice, such as language = 'en-us'")
+        if (rate := msgspec.json.decode(body)["rate"]) != self.rate:
+            self._kill()
+            raise VoiceError(f"espeak-ng speaks at {rate} Hz instead of {self.rate}: use one of its own voices")
+
+    def speak(self, text: str) -> Iterator[Chunk]:
+        """The chunks of `text`, about 60 ms each. Markup is spoken as it is written, never obeyed.
+
+        Closing the iterator cancels within milliseconds. If the process dies, the text is begun again in a fresh one
+        and what was already given is left out, once; then `VoiceCrashed`. Raises `VoiceSilent`, `VoiceError`.
+        """
+        samples, marks = 0, 0
+        for attempt in (1, 2):
+            try:
+                seen_samples, seen_marks = 0, 0
+                for chunk in self._attempt(text):
+                    fresh = chunk.samples[max(0, samples - seen_samples) :]
+                    news = chunk.marks[max(0, marks - seen_marks) :]
+                    seen_samples += len(chunk.samples)
+                    seen_marks += len(chunk.marks)
+                    samples, marks = max(samples, seen_samples), max(marks, seen_marks)
+                    if len(fresh) or news:
+                        yield Chunk(fresh, news)
+                return
+            except _Died:
+                if attempt == 2 or self._closed:
+                    raise VoiceCrashed(f"espeak-ng died while it spoke {text[:60]!r}: say it in other words") from None
+
+    def close(self) -> None:
+        """End the process. Idempotent; an utterance in progress in another thread ends with `VoiceCrashed`."""
+        self._closed = True
+        self._kill()
+
+    # --- one utterance
+
+    def _attempt(self, text: str) -> Iterator[Chunk]:
+        self.start()
+        plain = text.translate(_PLAIN)
+        marks = WordMarks(plain)
+        total = 0
+        self._send(b"S", plain.encode())
+        finished = False
+        try:
+            news: tuple[Mark, ...] = ()
+            while True:
+                kind, body = self._receive()
+                if kind == b"D":
+                    finished = True
+                    if rest := marks.finish(total):
+                        yield Chunk(np.zeros(0, np.int16), tuple(rest))
+                    return
+                if kind == b"W":
+                    events = msgspec.json.decode(body, type=list[tuple[int, int, int, str]])
+                    found = marks.feed(
+                        Event(position, sample, "" if type_ == _WORD else name or "_")
+                        for type_, position, sample, name in events
+                    )
+                    news = (*news, *found)
+                elif kind == b"A":
+                    samples = np.frombuffer(body, "<i2").astype(np.int16, copy=False)
+                    total += len(samples)
+                    ready, news = news, ()
+                    yield Chunk(samples, ready)
+        except _Died:
+            finished = True
+            raise
+        finally:
+            if not finished:
+                self._cancel()
+
+    def _cancel(self) -> None:
+        """Bring the process back to where it waits for the next text."""
+        try:
+            self._send(b"C", b"")
+            while self._receive()[0] != b"D":
+                pass
+        except (_Died, VoiceSilent):
+            self._kill()
+
+    # --- frames
+
+    def _send(self, kind: bytes, body: bytes) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            raise _Died
+        rest = memoryview(_HEAD.pack(len(body), kind) + body)
+        try:
+            while rest:
+                rest = rest[process.stdin.write(rest) or 0 :]
+        except (OSError, ValueError):
+            self._kill()
+            raise _Died from None
+
+    def _receive(self) -> tuple[bytes, bytes]:
+        size, kind = _HEAD.unpack(self._read(_HEAD.size))
+        return kind, self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        parts = bytearray()
+        while len(parts) < size:
+            process = self._process
+            if process is None or process.stdout is None:
+                raise _Died
+            try:
+                pipe = process.stdout.fileno()
+                if not select.select([pipe], [], [], self.config.timeout_ms / 1000)[0]:
+                    self._kill()
+                    raise VoiceSilent(f"espeak-ng has said nothing for {self.config.timeout_ms} ms: it was ended")
+                part = os.read(pipe, size - len(parts))
+            except (OSError, ValueError):  # closed by `close` in another thread
+                part = b""
+            if not part:
+                self._kill()
+                raise _Died
+            parts += part
+        return bytes(parts)
+
+    def _kill(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            os.killpg(process.pid, 9)  # the helper and the fork that speaks
+        except (ProcessLookupError, PermissionError):
+            process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _library() -> list[str]:
+    """Where the library and its data lie. Looking does not load it."""
+    try:
+        import espeakng_loader  # noqa: PLC0415 - optional
+    except ImportError:
+        raise DependencyMissing("espeakng-loader", "voice", "The voice espeak-ng") from None
+    return [str(espeakng_loader.get_library_path()), str(espeakng_loader.get_data_path())]
