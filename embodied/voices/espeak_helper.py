@@ -99,10 +99,13 @@ def utter(engine: ctypes.CDLL, text: bytes, commands: int, out: int) -> None:
                 name = event.id.string.decode("ascii", "replace") if event.type == PHONEME else ""
                 marks.append([event.type, event.text_position - 1, event.sample, name])
             place += 1
-        if marks:
-            send(out, b"W", json.dumps(marks).encode())
-        if wave and count > 0:
-            send(out, b"A", ctypes.string_at(wave, 2 * count))
+        try:
+            if marks:
+                send(out, b"W", json.dumps(marks).encode())
+            if wave and count > 0:
+                send(out, b"A", ctypes.string_at(wave, 2 * count))
+        except OSError:
+            return 1  # nobody listens any more
         return 1 if select.select([commands], [], [], 0)[0] else 0
 
     callback = Callback(take)
@@ -128,7 +131,10 @@ def serve(engine: ctypes.CDLL, commands: int, out: int) -> int:
         _, status = os.waitpid(child, 0)
         if status != 0:
             return 1
-        send(out, b"D", b"")
+        try:
+            send(out, b"D", b"")
+        except OSError:
+            return 0
     return 0
 
 
