@@ -178,8 +178,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     """
 
     def __init__(self, speed: float | None = None) -> None:
-        if speed is not None and not speed > 0:
-            raise ValueError(f"speed is {speed}: it must be above 0, or None for as fast as it goes")
         self.now_ns = 0
         self._speed = speed
         self._turn = 0
@@ -312,8 +310,11 @@ for _what, _names in {
 def run(main: Coroutine[Any, Any, T], *, virtual: bool = False, speed: float | None = None) -> T:
     """Run `main` to its end on a fresh loop: virtual (at `speed`, None = as fast as it goes) or real.
 
-    Ctrl-C cancels `main`, as with `asyncio.run`.
+    Ctrl-C cancels `main`, as with `asyncio.run`. Raises `ValueError` for a speed that is not above 0.
     """
+    if speed is not None and not speed > 0:
+        main.close()
+        raise ValueError(f"speed is {speed}: it must be above 0, or None for as fast as it goes")
     factory = (lambda: VirtualLoop(speed)) if virtual else None
     with asyncio.Runner(loop_factory=factory) as runner:
         return runner.run(main)
