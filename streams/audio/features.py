@@ -1,7 +1,7 @@
 """Log-mel features as Whisper defines them, in NumPy.
 
 The definition (openai/whisper `audio.py`, and `WhisperFeatureExtractor` of transformers): windows of 400 samples every
-160 (periodic Hann, the signal mirrored by 200 at both ends), power spectrum, 80 mel bands of 0-8 kHz on the Slaney scale
+160 (periodic Hann, the signal mirrored by 200 at both ends), power spectrum, 80 mel bands of 0-8 kHz on Slaney's scale
 with area norm, log10 floored at 1e-10, clamped to 8 below its maximum, (x + 4) / 4, last frame dropped.
 """
 
