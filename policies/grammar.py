@@ -37,6 +37,8 @@ def compile_grammar(
     backchannel = spoken_backchannels(sentences.language) if backchannels is None else tuple(backchannels)
     rules: dict[str, str] = {}
     for name, intent in sentences.intents.items():
+        if not intent.spoken:
+            continue
         rules[f"intent_{name}"] = _either(_jsgf(expression(sentence)) for sentence in intent.sentences)
     for name, each in sentences.lists.items():
         rules[f"list_{name}"] = _list(each)

@@ -29,8 +29,9 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True):
 class Intent(Struct, frozen=True, forbid_unknown_fields=True):
     """One thing that can be wished, in all the ways of saying it.
 
-    does: a built-in behaviour, or else any of: reply (variations, taken in turn), command, call
+    does: a built-in behaviour, or else a reply (variations, taken in turn), and a command or a call
     slots: values of slots that a sentence leaves open
+    spoken: False keeps the sentences out of the recogniser's grammar: for typed text only
     confirm: question before the command when it was not heard clearly ("" = repeat what was understood)
     """
 
@@ -40,6 +41,7 @@ class Intent(Struct, frozen=True, forbid_unknown_fields=True):
     command: Ask | None = None
     call: Ask | None = None
     confirm: str = ""
+    spoken: bool = True
     slots: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     file: str = ""
@@ -130,6 +132,8 @@ def _intent(name: str, table: dict[str, Any], file: str) -> Intent:
         said = [key for key in ("reply", "command", "call") if key in table]
         if bool(intent.does) == bool(said):
             raise SentencesError("needs 'does', or else 'reply', 'command' or 'call'", file, name)
+        if intent.command is not None and intent.call is not None:
+            raise SentencesError("may have a 'command' or a 'call', not both", file, name)
         if intent.does and intent.does not in BEHAVIOURS:
             raise SentencesError(
                 f"does = {intent.does!r} is unknown{_nearest(intent.does, BEHAVIOURS)}; "

@@ -1,0 +1,164 @@
+"""Answers of the embedded policy that need no memory of their own: from the scene, the wall clock and arithmetic.
+
+Each function here takes a `Question` and returns the actions that answer it, and changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from policies import phrasing
+from policies.numbers import spell
+from policies.scene import Heard, Snapshot, Spoken
+from streams.types import Action, Call, Say, TurnCommitted
+
+HELP = (
+    "You can ask me the time or the date, set a timer, do sums, change my volume, or tell me to move. "
+    "For example, say: go forward two metres."
+)
+
+
+class Question(Struct, frozen=True):
+    """A turn that was understood, and all that an answer may depend on.
+
+    slots: by name, numbers as float;  now: wall time of the end of the scene
+    """
+
+    turn: TurnCommitted
+    slots: Mapping[str, Any]
+    scene: Snapshot
+    now: datetime
+
+    def vary(self, *variations: str) -> list[Action]:
+        """One of the variations, another one each turn."""
+        return [Say(variations[self.turn.turn % len(variations)])]
+
+
+def greeting(question: Question) -> list[Action]:
+    """A greeting for a greeting."""
+    return question.vary("Hello.", "Hi, what can I do for you?", "Hello there.")
+
+
+def parting(question: Question) -> list[Action]:
+    """A goodbye."""
+    return question.vary("Goodbye.", "Bye, see you soon.")
+
+
+def thanks(question: Question) -> list[Action]:
+    """A reply to thanks."""
+    return question.vary("You are welcome.", "Any time.", "My pleasure.")
+
+
+def help_(question: Question) -> list[Action]:
+    """What can be said."""
+    return [Say(HELP)]
+
+
+def time(question: Question) -> list[Action]:
+    """The time of day."""
+    return [Say(f"It is {phrasing.time_of_day(question.now)}.")]
+
+
+def date(question: Question) -> list[Action]:
+    """Weekday, day and month."""
+    return [Say(f"It is {phrasing.date(question.now)}.")]
+
+
+def year(question: Question) -> list[Action]:
+    """The year."""
+    return [Say(f"It is {phrasing.year(question.now)}.")]
+
+
+def arithmetic(question: Question) -> list[Action]:
+    """A sum."""
+    slots = question.slots
+    return [Say(phrasing.result(slots["operator"], slots["a"], slots.get("b", 0.0)))]
+
+
+def repeat(question: Question) -> list[Action]:
+    """The agent's last turn once more, all that it meant to say."""
+    last = question.scene.last(Spoken, before=question.turn.turn)
+    if last is None or not last.meant:
+        return [Say("I have not said anything yet.")]
+    return [Say(text) for text in last.meant]
+
+
+def heard(question: Question) -> list[Action]:
+    """The person's words before this turn, as they were recognised."""
+    last = question.scene.last(Heard, before=question.turn.turn)
+    if last is None:
+        return [Say("I have not heard anything yet.")]
+    return [Say(f"I heard: {last.text}." if last.text else "I could not make out what you said.")]
+
+
+def said(question: Question) -> list[Action]:
+    """Of the agent's last turn only what the person can have heard."""
+    last = question.scene.last(Spoken, before=question.turn.turn)
+    if last is None:
+        return [Say("I have not said anything yet.")]
+    if not last.heard:
+        return [Say("You cut in before I had said a word." if last.cut else "I did not get to say anything.")]
+    words = " ".join(last.heard).rstrip(".,;:!?")
+    return [Say(f"I said: {words}, before you cut in." if last.cut else f"I said: {words}.")]
+
+
+def add_timer(question: Question) -> list[Action]:
+    """A tool call that ends when the timer does."""
+    seconds = phrasing.seconds_of(question.slots)
+    label = phrasing.timer_name(seconds)
+    arguments = {"seconds": seconds, "label": label}
+    return [Call("set_timer", arguments), Say(f"Timer set for {phrasing.duration(seconds)}.")]
+
+
+def time_left(question: Question) -> list[Action]:
+    """What is left of the timer that ends first, and of the others."""
+    timers = question.scene.timers
+    if not timers:
+        return [Say("No timer is running.")]
+    left = [max(1.0, (timer.due_ns - question.scene.now_ns) / 1e9) for timer in timers]
+    if len(timers) == 1:
+        return [Say(phrasing.sentence(f"{phrasing.duration(left[0])} left."))]
+    return [
+        Say(f"The {timer.label} timer has {phrasing.duration(seconds)} left.") for timer, seconds in zip(timers, left)
+    ]
+
+
+def cancel_timer(question: Question) -> list[Action]:
+    """Takes back the timer set last, or all of them."""
+    timers = sorted(question.scene.timers, key=lambda timer: timer.id)
+    if not timers:
+        return [Say("No timer is running.")]
+    chosen = timers if question.slots.get("all") else timers[-1:]
+    calls: list[Action] = [Call("cancel_timer", {"label": timer.label}) for timer in chosen]
+    which = f"The {chosen[0].label} timer is cancelled." if len(chosen) == 1 else "All timers are cancelled."
+    return [*calls, Say(which)]
+
+
+def volume(question: Question) -> list[Action]:
+    """Volume up, down, or to a level, in per cent."""
+    if "level" in question.slots:
+        level = question.slots["level"]
+        return [Call("set_volume", {"percent": level}), Say(f"Volume {spell(level)} percent.")]
+    change = float(question.slots["change"])
+    return [Call("set_volume", {"by_percent": change}), Say("Louder." if change > 0 else "Quieter.")]
+
+
+ANSWERS: dict[str, Callable[[Question], Sequence[Action]]] = {
+    "greeting": greeting,
+    "parting": parting,
+    "thanks": thanks,
+    "help": help_,
+    "time": time,
+    "date": date,
+    "year": year,
+    "arithmetic": arithmetic,
+    "repeat": repeat,
+    "heard": heard,
+    "said": said,
+    "add_timer": add_timer,
+    "time_left": time_left,
+    "cancel_timer": cancel_timer,
+    "volume": volume,
+}

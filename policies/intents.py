@@ -1,0 +1,223 @@
+"""The embedded default policy: sentences in, short spoken answers, tool calls and motions out. No model, no network.
+
+Knows the dialogue around the sentences: a motion that was not heard clearly is asked about first, an outcome that
+differs from what was said is reported, and what was not understood is apologised for, but not for ever.
+Deterministic: the same packets and turns give the same actions.
+"""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct
+
+from policies.answers import ANSWERS, Question
+from policies.motions import Motion, come_back, declared, move, report, turn_by
+from policies.reflex import Reflex, stop_words
+from policies.scene import MS, Done, Scene, Snapshot, Spoken
+from policies.sentences import Sentences, Understood
+from streams.packet import Packet
+from streams.types import Action, Halt, Outcome, Say, TurnCommitted, Words
+
+
+class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the embedded policy behaves.
+
+    confirm_below: a motion heard with less confidence is asked about aloud first (above 1 = always, 0 = never)
+    yes_above: a "yes" heard with less confidence than this is asked for again
+    confirm_ms: a question about a motion that is not answered within this time of its last word is void
+    move_m, turn_deg: how far "go forward" and "turn left" go
+    apologies: turns in a row that may be answered with "I did not catch that" before the policy stays silent
+    noise_ms: a turn without any words that is shorter than this is noise and gets no answer
+    stop_words: None = those of the language
+    """
+
+    confirm_below: float = 0.8
+    yes_above: float = 0.5
+    confirm_ms: int = 10_000
+    move_m: float = 1.0
+    turn_deg: float = 90.0
+    apologies: int = 2
+    noise_ms: int = 400
+    stop_words: tuple[str, ...] | None = None
+
+
+class _Asked(Struct, frozen=True):
+    """A motion that waits for a "yes", and the turn in which it was asked about."""
+
+    motion: Motion
+    confidence: float
+    turn: int
+
+
+class IntentsPolicy:
+    """A `Policy` over `sentences`.
+
+    wall: wall time of a session time in ns (`Clock.wall`)
+    wants_floor: something is to be said unasked: a timer is done, a motion did not go as announced
+    asking: the agent has asked a yes-or-no question that is still open
+    """
+
+    def __init__(self, sentences: Sentences, config: IntentsConfig, wall: Callable[[int], datetime]) -> None:
+        self.sentences = sentences
+        self.config = config
+        self.wants_floor = False
+        self._wall = wall
+        self._scene = Scene()
+        words = stop_words(sentences.language) if config.stop_words is None else config.stop_words
+        self._stop_words = words
+        self._asked: _Asked | None = None
+        self._missed = 0
+        self._notices: list[str] = []
+        self._announced: dict[int, list[str]] = {}  # by the unasked turn that tells them
+        self._answering: set[int] = set()  # turns whose tool call's result is the answer
+
+    @property
+    def scene(self) -> Snapshot:
+        """What was heard, said and done so far."""
+        return self._scene.snapshot()
+
+    @property
+    def asking(self) -> bool:
+        """Whether a yes-or-no question is open."""
+        return self._asked is not None
+
+    def observe(self, packet: Packet[Any]) -> None:
+        """As in the port."""
+        self._scene.observe(packet)
+        data = packet.data
+        if isinstance(data, Outcome):
+            self._ended(data)
+        elif isinstance(data, Halt):
+            self._asked = None
+        elif isinstance(data, TurnCommitted) and data.reason == "unasked":
+            self._announce(data.turn)
+        self.wants_floor = bool(self._notices)
+
+    def reply(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
+        """As in the port. Everything is decided in this call; the generator only hands it out."""
+        return _one_by_one(self._decide(turn))
+
+    # --- turns
+
+    def _decide(self, turn: TurnCommitted) -> Sequence[Action]:
+        if turn.reason == "unasked":
+            self._announce(turn.turn)
+            return [Say(text) for text in self._announced.get(turn.turn, ())]
+        scene = self._scene.snapshot()
+        asked, self._asked = self._asked, None
+        stop = Reflex(self._stop_words, language=self.sentences.language).feed(Words(0, turn.text, (), True))
+        if stop is not None:  # typed, or recognised too late for the reflex
+            return [Halt(stop.word), Say("All right.")]
+        understood = self.sentences.understand(turn.text)
+        if understood is None:
+            return self._not_understood(turn, asked)
+        self._missed = 0
+        if asked is not None and self._expired(asked, turn, scene):
+            asked = None
+        return self._understood(turn, understood, scene, asked)
+
+    def _understood(
+        self, turn: TurnCommitted, understood: Understood, scene: Snapshot, asked: _Asked | None
+    ) -> Sequence[Action]:
+        does, slots = understood.intent.does, understood.slots
+        question = Question(turn, slots, scene, self._wall(max(scene.now_ns, turn.end_ns)))
+        match does:
+            case "yes" if asked is not None:
+                return self._confirmed(turn, scene, asked)
+            case "yes" | "no":
+                return [Say("All right, I will not." if asked is not None else "All right.")]
+            case "repeat" if asked is not None:
+                return self._ask(asked.motion, asked.confidence, turn.turn)
+            case "move":
+                return self._motion(turn, move(slots, self.config.move_m))
+            case "turn":
+                return self._motion(turn, turn_by(slots, self.config.turn_deg))
+            case "come_back":
+                return self._motion(turn, come_back())
+            case "":
+                return self._declared(turn, understood)
+            case _:
+                return ANSWERS[does](question)
+
+    def _declared(self, turn: TurnCommitted, understood: Understood) -> Sequence[Action]:
+        told, calls, motion = declared(understood, turn)
+        if calls and not told:
+            self._answering.add(turn.turn)
+        if motion is not None:
+            return [*calls, *self._motion(turn, motion)]
+        return [*calls, *([Say(told)] if told else [])]
+
+    def _not_understood(self, turn: TurnCommitted, asked: _Asked | None) -> Sequence[Action]:
+        if not turn.text and not turn.guess and turn.end_ns - turn.start_ns < self.config.noise_ms * MS:
+            self._asked = asked
+            return []
+        self._missed += 1
+        if asked is not None:
+            return [Say("I did not understand, so I stay where I am.")]
+        if self._missed > self.config.apologies:
+            return []
+        if self._missed == 2:
+            return [Say("I still did not understand. Say help, to hear what I can do.")]
+        return [Say("Sorry, I did not catch that.")]
+
+    # --- motions
+
+    def _motion(self, turn: TurnCommitted, motion: Motion) -> Sequence[Action]:
+        if turn.confidence < self.config.confirm_below:
+            return self._ask(motion, turn.confidence, turn.turn)
+        return motion.actions(turn.confidence)
+
+    def _ask(self, motion: Motion, confidence: float, turn: int) -> Sequence[Action]:
+        self._asked = _Asked(motion, confidence, turn)
+        return [Say(motion.question)]
+
+    def _confirmed(self, turn: TurnCommitted, scene: Snapshot, asked: _Asked) -> Sequence[Action]:
+        spoken = _spoken(scene, asked.turn)
+        heard_whole = spoken is None or not spoken.cut or len(spoken.heard) >= len(asked.motion.question.split())
+        if turn.confidence < self.config.yes_above or not heard_whole:
+            return self._ask(asked.motion, asked.confidence, turn.turn)
+        return asked.motion.actions(max(turn.confidence, asked.confidence))
+
+    def _expired(self, asked: _Asked, turn: TurnCommitted, scene: Snapshot) -> bool:
+        spoken = _spoken(scene, asked.turn)
+        return spoken is not None and turn.start_ns > spoken.end_ns + self.config.confirm_ms * MS
+
+    # --- what is said unasked
+
+    def _ended(self, outcome: Outcome) -> None:
+        if outcome.action == "Say":
+            self._told(outcome)
+            return
+        scene = self._scene.snapshot()
+        done = next((each for each in scene.events if isinstance(each, Done) and each.id == outcome.id), None)
+        answer = outcome.turn in self._answering and outcome.action == "Call"
+        if answer:
+            self._answering.discard(outcome.turn)
+        if done is not None and (notice := report(done, answer=answer)):
+            self._notices.append(notice)
+
+    def _told(self, outcome: Outcome) -> None:
+        """An unasked turn that was cut before a word of it was heard is said again."""
+        texts = self._announced.get(outcome.turn)
+        if texts is None:
+            return
+        spoken = _spoken(self._scene.snapshot(), outcome.turn)
+        if outcome.status in ("cut", "fenced") and (spoken is None or not spoken.heard):
+            self._notices = texts + self._notices
+        del self._announced[outcome.turn]
+
+    def _announce(self, turn: int) -> None:
+        if self._notices:
+            self._announced.setdefault(turn, []).extend(self._notices)
+            self._notices = []
+            self.wants_floor = False
+
+
+def _spoken(scene: Snapshot, turn: int) -> Spoken | None:
+    return next((each for each in scene.events if isinstance(each, Spoken) and each.turn == turn), None)
+
+
+async def _one_by_one(actions: Sequence[Action]) -> AsyncGenerator[Action, None]:
+    for action in actions:
+        yield action

@@ -1,0 +1,116 @@
+"""The embedded policy's motions and tool calls: what is asked of the body, what is said of it before and after."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from policies import phrasing
+from policies.numbers import spell
+from policies.scene import Done
+from policies.sentences import Understood
+from policies.tables import Ask
+from streams.types import Action, Call, Command, Say, TurnCommitted
+
+
+class Motion(Struct, frozen=True):
+    """A motion, what is said before it (told, "" = nothing), and how it is asked about."""
+
+    name: str
+    arguments: dict[str, Any]
+    told: str
+    question: str
+
+    def actions(self, confidence: float) -> Sequence[Action]:
+        """Say it, then do it."""
+        command = Command(self.name, self.arguments, confidence=confidence)
+        return [Say(self.told), command] if self.told else [command]
+
+
+def move(slots: Mapping[str, Any], default_m: float) -> Motion:
+    """Straight on, `distance_m` in metres, backward negative."""
+    distance_m, words = phrasing.metres_of(slots, default_m)
+    where = _join("forward" if slots["direction"] > 0 else "back", words)
+    return Motion("move", {"distance_m": slots["direction"] * distance_m}, f"Going {where}.", f"Shall I go {where}?")
+
+
+def turn_by(slots: Mapping[str, Any], default_deg: float) -> Motion:
+    """On the spot, `angle_rad` in radians, left positive (REP-103)."""
+    degrees, words = phrasing.degrees_of(slots, default_deg)
+    around = slots.get("degrees") == 180 and not isinstance(slots["degrees"], float)  # "turn around"
+    where = "around" if around else _join("left" if slots["side"] > 0 else "right", words)
+    angle = round(math.radians(slots["side"] * degrees), 4)
+    return Motion("turn", {"angle_rad": angle}, f"Turning {where}.", f"Shall I turn {where}?")
+
+
+def come_back() -> Motion:
+    """To where it started."""
+    return Motion("come_back", {}, "Coming back.", "Shall I come back?")
+
+
+def declared(understood: Understood, turn: TurnCommitted) -> tuple[str, Sequence[Action], Motion | None]:
+    """What the file of sentences wants: what to say, the calls to make, the motion to carry out."""
+    intent, slots = understood.intent, understood.slots
+    replies = intent.replies
+    told = _fill(replies[turn.turn % len(replies)], slots) if replies else ""
+    calls = [] if intent.call is None else [Call(intent.call.name, _arguments(intent.call, slots))]
+    if intent.command is None:
+        return told, calls, None
+    question = _fill(intent.confirm, slots) or f"Did you say: {turn.text}?"
+    return told, calls, Motion(intent.command.name, _arguments(intent.command, slots), told, question)
+
+
+def report(done: Done, *, answer: bool) -> str:
+    """What is to be said of an outcome: of a timer that it is done, else only what the person would not expect.
+
+    answer: the result of the call is the answer to a question
+    """
+    if done.status in ("", "cut", "fenced"):  # the person cut it, and knows
+        return ""
+    if done.status == "done":
+        if done.name == "set_timer":
+            return f"Your {done.arguments.get('label', '')} timer is done."
+        if answer and done.result is not None:
+            return f"{spell(done.result) if isinstance(done.result, float | int) else done.result}"
+        return _fell_short(done)
+    why = f": {done.detail.rstrip('.')}" if done.detail else ""
+    wish = {"move": "move", "turn": "turn", "come_back": "come back"}.get(done.name, done.name.replace("_", " "))
+    return f"I could not {wish}{why}."
+
+
+def _fell_short(done: Done) -> str:
+    wanted = done.arguments.get("distance_m")
+    went = done.result.get("distance_m") if isinstance(done.result, dict) else None
+    if not isinstance(wanted, float | int) or not isinstance(went, float | int):
+        return ""
+    if abs(wanted - went) <= 0.1 * abs(wanted):
+        return ""
+    return f"I only went {phrasing.count(round(abs(went), 1), 'metre')}."
+
+
+def _join(*words: str) -> str:
+    return " ".join(word for word in words if word)
+
+
+def _fill(text: str, slots: Mapping[str, Any]) -> str:
+    return text.format_map({name: _spoken(value) for name, value in slots.items()})
+
+
+def _spoken(value: Any) -> str:
+    return spell(value) if isinstance(value, float | int) and not isinstance(value, bool) else str(value)
+
+
+def _arguments(ask: Ask, slots: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _argument(value, slots) for name, value in ask.arguments.items()}
+
+
+def _argument(value: Any, slots: Mapping[str, Any]) -> Any:
+    if isinstance(value, dict):
+        return {name: _argument(each, slots) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_argument(each, slots) for each in value]
+    if not isinstance(value, str):
+        return value
+    whole = value[1:-1] if value.startswith("{") and value.endswith("}") else ""
+    return slots[whole] if whole in slots else _fill(value, slots)
