@@ -12,7 +12,7 @@ import hashlib
 from asyncio import Event, TaskGroup
 from collections import deque
 from collections.abc import Callable, Iterator
-from itertools import zip_longest
+from difflib import SequenceMatcher
 from typing import Any, Literal
 
 import msgspec
@@ -84,12 +84,20 @@ class Replay:
         """SHA-256 over all decisions and actions with their times: two runs with one digest decided the same."""
         return digest(self.replayed)
 
-    def differences(self) -> list[Difference]:
-        """Recorded and replayed decisions side by side from the first difference on; equal lines are left out."""
-        recorded = [_line(packet) for packet in self.expected]
-        replayed = [_line(packet) for packet in self.replayed]
-        pairs = zip_longest(recorded, replayed)
-        return [Difference(old, new) for old, new in pairs if old != new]
+    def compare(self) -> list[str]:
+        """What changed, as lines: `-` recorded only, `+` replayed only. Evidence and times alone are no change."""
+        old, new = [_told(packet) for packet in self.expected], [_told(packet) for packet in self.replayed]
+        changes: list[str] = []
+        matcher = SequenceMatcher(None, [what for _, what in old], [what for _, what in new], autojunk=False)
+        for kind, a, b, c, d in matcher.get_opcodes():
+            if kind == "equal":
+                pairs = zip(old[a:b], new[c:d])
+                moved = [(x, y) for x, y in pairs if x[0] != y[0] and x[1].startswith(_TIMED)]
+                changes += [f"~ {x[0] / 1e9:9.3f} s -> {y[0] / 1e9:.3f} s  {x[1]}" for x, y in moved]
+            else:
+                changes += [f"- {t / 1e9:9.3f} s  {what}" for t, what in old[a:b]]
+                changes += [f"+ {t / 1e9:9.3f} s  {what}" for t, what in new[c:d]]
+        return changes
 
     # --- the desk
 
@@ -254,6 +262,20 @@ def digest(packets: list[Packet[Any]]) -> str:
     for packet in packets:
         sha.update(msgspec.json.encode(_line(packet)))
     return sha.hexdigest()
+
+
+_TIMED = ("TurnCommitted", "OverlapCut", "OverlapResumed", "Halt", "Command")
+
+
+def _told(packet: Packet[Any]) -> tuple[int, str]:
+    """Time and content of a decision or action, without the evidence that led to it."""
+    data = msgspec.to_builtins(packet.data)
+    fields = {
+        name: value
+        for name, value in data.items()
+        if name not in ("type", "evidence", "words", "id") and not name.endswith("_ns") and name != "probability"
+    }
+    return packet.t, f"{type(packet.data).__name__} " + " ".join(f"{name}={value}" for name, value in fields.items())
 
 
 def _line(packet: Packet[Any]) -> tuple[str, int, Any]:

@@ -97,6 +97,7 @@ class Session:
         self._running: list[asyncio.Task[None]] = []
         self.bus: Bus | None = None
         self.faults: list[Fault] = []
+        self.ended_ns = 0
 
     def run(self, *, speed: float | None = 1.0, virtual: bool | None = None) -> None:
         """Run to the end, in a loop of its own.
@@ -122,6 +123,8 @@ class Session:
                     bus.close(AUDIO, IMAGE, VOICE, PERCEPT, TURN, ACTION, FEEDBACK, PLAYBACK)
             except BaseExceptionGroup as group:
                 raise _first(group) from group
+            finally:
+                self.ended_ns = clock.now()
 
     async def _converse(self, bus: Bus, clock: Clock, desk: Desk) -> None:
         with (
@@ -150,6 +153,10 @@ class Session:
         """End the sources now; the rest comes to its end as at the end of any stream. Safe to call at any time."""
         for task in self._running:
             task.cancel()
+
+    def lanes(self) -> list[Lane]:
+        """The lanes of all readers, with what each dropped and how long it got."""
+        return [] if self.bus is None else [*self.bus.lanes, *self.bus.retired]
 
     async def _listen(self, source: Source, bus: Bus, clock: Clock) -> None:
         try:

@@ -1,0 +1,112 @@
+"""From a configuration to a session: which parts there are and how they are wired. Composition only."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from agent import registry
+from agent.conductor import Conductor
+from agent.config import Config
+from agent.parts import sentences
+from agent.session import BodyPort, Desk, Session, straight
+from embodied.body import Body
+from embodied.speech import SpeechActuator
+from embodied.toolbox import Toolbox
+from embodied.tools import default_tools
+from policies.reflex import Reflex, stop_words
+from policies.turns import TurnTaker
+from streams import models
+from streams.bus import Bus, Lane
+from streams.clock import Clock, wall_now
+from streams.devices.speaker import SimulatedSpeaker
+from streams.encoders.speech import SpeechEncoder
+from streams.ports import Encoder, Publisher, Source, Tap
+from streams.recording import Header
+
+
+class AgentBody:
+    """The body of the configuration: voice and speaker, toolbox, and what moves. Made when the session starts."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.voice = registry.find("voices", config.voice.engine, "voice.engine")(config)
+
+    async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
+        """See `BodyPort`."""
+        config = self.config
+        speaker = SimulatedSpeaker(
+            publisher,
+            clock,
+            self.voice.rate,
+            block_ms=config.speaker.block_ms,
+            latency_blocks=config.speaker.latency_blocks,
+        )
+        speech = SpeechActuator(self.voice, speaker, publisher, clock)
+        actuators: list[Any] = [speech, Toolbox(default_tools(speech), clock)]
+        if config.body.motion != "none":
+            make = registry.find("actuators", config.body.motion, "body.motion")
+            actuators.append(make(config, publisher, clock))
+        async with speaker.device():
+            await Body(actuators).run(lane, publisher, clock)
+
+
+def hearing(config: Config, jsgf: str) -> list[Encoder]:
+    """The encoders of the ear, in the direction of the data."""
+    encoders: list[Encoder] = [registry.find("vads", config.vad.engine, "vad.engine")(config)]
+    if config.speech.engine != "none":
+        recogniser = registry.find("recognisers", config.speech.engine, "speech.engine")(config, jsgf)
+        encoders.append(SpeechEncoder(recogniser, config.speech))
+    if config.turn_end.engine != "none":
+        encoders.append(registry.find("turn_ends", config.turn_end.engine, "turn_end.engine")(config))
+    return encoders
+
+
+def conductor(config: Config, started: datetime) -> Conductor:
+    """Turn-taker, policy and reflex. started: wall time of session time 0."""
+
+    def wall(t: int) -> datetime:
+        return started + timedelta(microseconds=t // 1000)
+
+    words = config.reflex.words or stop_words(config.language)
+    policy = registry.find("policies", config.policy.engine, "policy.engine")(config, wall)
+    reflex = Reflex(words, language=config.language, anywhere=config.reflex.anywhere)
+    return Conductor(TurnTaker(config.turns, stop_words=words), policy, reflex)
+
+
+def assemble(
+    config: Config,
+    sources: Sequence[Source],
+    *,
+    taps: Sequence[Tap] = (),
+    started: datetime | None = None,
+    senses: bool = True,
+    body: BodyPort | None = None,
+    desk: Callable[[Bus, Clock], Desk] = straight,
+) -> Session:
+    """The session of `config` on `sources`.
+
+    started: wall time of session time 0 (default: now);  senses: whether media are to be heard at all (a replay from
+    percepts does not);  body, desk: a replay's own (default: the body of the configuration, straight on the bus)
+    Raises `VisavisError` where a part cannot be made.
+    """
+    started = started or wall_now()
+    words = config.reflex.words or stop_words(config.language)
+    encoders = hearing(config, sentences(config).grammar(stop_words=words)) if senses else []
+    return Session(
+        sources=sources,
+        encoders=encoders,
+        conductor=conductor(config, started),
+        body=body or AgentBody(config),
+        taps=taps,
+        started=started,
+        desk=desk,
+    )
+
+
+def header(config: Config, started: datetime, assignments: Sequence[str] = (), **extra: Any) -> Header:
+    """What a recording of such a session says about it."""
+    used = [name for name, engine in (("silero-vad", config.vad.engine), ("smart-turn", config.turn_end.engine))]
+    hashes = {entry.name: entry.sha256 for entry in models.listing() if entry.name in used}
+    extra["sentences"] = sentences(config).digest
+    overrides = dict(assignment.split("=", 1) for assignment in assignments)
+    return Header.now(started, config=config.text(), overrides=overrides, models=hashes, extra=extra)

@@ -1,0 +1,164 @@
+"""The configuration of an agent: one TOML file onto frozen structs. Everything has a default that runs locally.
+
+    [turns]
+    max_wait_ms = 1200
+
+    [voice.espeak]
+    language = "en-gb"
+
+Each section is the struct of the part it configures; `visavis config` prints all keys with their values. Unknown keys
+are refused with their path and the nearest name. Keys of the environment (secrets) have no place here.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+from agent.settings import apply, build, read_toml
+from embodied.voices.espeak import Espeak
+from policies.intents import IntentsConfig
+from policies.turns import TurnConfig
+from streams.encoders.speech import SpeechConfig
+from streams.encoders.turn_end import SmartTurnConfig
+from streams.encoders.vad import VadConfig
+
+Positive = Annotated[int, Meta(gt=0)]
+
+
+class AudioSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """How sound comes in.
+
+    block_ms: length of the blocks that sources deliver;  tail_ms: silence heard after the end of a file
+    """
+
+    block_ms: Annotated[int, Meta(ge=1, le=5000)] = 20
+    tail_ms: Annotated[int, Meta(ge=0, le=60_000)] = 2000
+
+
+class VadSection(VadConfig, frozen=True, forbid_unknown_fields=True):
+    """Voice activity. engine: "silero", "webrtc", or "auto" (webrtc if the model cannot be had, and says so)."""
+
+    engine: str = "silero"
+
+
+class TurnEndSection(SmartTurnConfig, frozen=True, forbid_unknown_fields=True):
+    """The acoustic end-of-turn model. engine: "smart-turn" or "none"."""
+
+    engine: str = "smart-turn"
+
+
+class SpeechSection(SpeechConfig, frozen=True, forbid_unknown_fields=True):
+    """Speech to text. engine: "grammar", "sherpa", "moonshine" or "none".
+
+    grammar: a JSGF file to recognise instead of the agent's own sentences
+    """
+
+    engine: str = "grammar"
+    grammar: str = ""
+
+
+class PolicySection(IntentsConfig, frozen=True, forbid_unknown_fields=True):
+    """What answers. engine: "intents".
+
+    sentences: TOML files of sentences beside (or over) the built-in ones;  builtin: use the built-in ones
+    """
+
+    engine: str = "intents"
+    sentences: tuple[str, ...] = ()
+    builtin: bool = True
+
+
+class ReflexSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The stop reflex. words: stop words; empty for those of the language. anywhere: also inside a sentence."""
+
+    words: tuple[str, ...] = ()
+    anywhere: bool = True
+
+
+class VoiceSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The agent's voice. engine: "espeak" or "tones" (a beep per word: needs nothing installed)."""
+
+    engine: str = "espeak"
+    espeak: Espeak = field(default_factory=Espeak)
+
+
+class SpeakerSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """The simulated speaker of `run` and `replay`. latency_blocks: blocks between taking and sounding."""
+
+    block_ms: Annotated[int, Meta(ge=5, le=200)] = 20
+    latency_blocks: Annotated[int, Meta(ge=0, le=50)] = 0
+
+
+class BodySection(Struct, frozen=True, forbid_unknown_fields=True):
+    """What moves. motion: "simulated" (a small base that exists only in time) or "none"."""
+
+    motion: str = "simulated"
+
+
+class OnnxSection(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where models run. providers: in order of preference;  threads: per call."""
+
+    providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = ("tensorrt", "cuda", "cpu")
+    threads: Positive = 1
+
+
+class Config(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be set. language: of ears, sentences and backchannels."""
+
+    language: str = "en"
+    audio: AudioSection = field(default_factory=AudioSection)
+    vad: VadSection = field(default_factory=VadSection)
+    turn_end: TurnEndSection = field(default_factory=TurnEndSection)
+    speech: SpeechSection = field(default_factory=SpeechSection)
+    turns: TurnConfig = field(default_factory=TurnConfig)
+    policy: PolicySection = field(default_factory=PolicySection)
+    reflex: ReflexSection = field(default_factory=ReflexSection)
+    voice: VoiceSection = field(default_factory=VoiceSection)
+    speaker: SpeakerSection = field(default_factory=SpeakerSection)
+    body: BodySection = field(default_factory=BodySection)
+    onnx: OnnxSection = field(default_factory=OnnxSection)
+
+    def text(self) -> str:
+        """As JSON, all keys, for the header of a recording."""
+        return msgspec.json.encode(self).decode()
+
+
+# Which sections change what is perceived: a what-if on one of these cannot keep the recorded instants of percepts.
+OF_THE_SENSES = frozenset({"language", "audio", "vad", "turn_end", "speech", "onnx"})
+
+
+def load(path: Path | None = None, assignments: list[str] | None = None) -> Config:
+    """The configuration of `path` (None: the defaults) with assignments such as "turns.max_wait_ms=900" laid over.
+
+    Relative paths in a file are relative to that file. Raises `ConfigError`.
+    """
+    tables: dict[str, Any] = read_toml(path) if path else {}
+    if path:
+        _resolve(tables, path.parent)
+    return _config(tables, assignments or [], str(path) if path else "configuration")
+
+
+def reload(text: str, assignments: list[str] | None = None) -> Config:
+    """The configuration in the header of a recording, with assignments laid over. Raises `ConfigError`."""
+    tables = msgspec.json.decode(text) if text else {}
+    return _config(tables, assignments or [], "the recording's configuration")
+
+
+def _config(tables: dict[str, Any], assignments: list[str], where: str) -> Config:
+    if assignments:
+        build(tables, Config, where)  # so that an error in the file is not blamed on --set
+        where = "--set"
+    config = build(apply(tables, assignments), Config, where)
+    if config.turns.language != config.language:
+        config = msgspec.structs.replace(config, turns=msgspec.structs.replace(config.turns, language=config.language))
+    return config
+
+
+def _resolve(tables: dict[str, Any], folder: Path) -> None:
+    policy, speech = tables.get("policy"), tables.get("speech")
+    if isinstance(policy, dict) and isinstance(policy.get("sentences"), list):
+        policy["sentences"] = [str(folder / name) if isinstance(name, str) else name for name in policy["sentences"]]
+    if isinstance(speech, dict) and isinstance(speech.get("grammar"), str) and speech["grammar"]:
+        speech["grammar"] = str(folder / speech["grammar"])

@@ -1,0 +1,180 @@
+"""The ways to run an agent: on a file as if live, and on a recording."""
+
+import argparse
+import asyncio
+import itertools
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from agent import assembly, config
+from agent.replay import Difference, Replay, ReplayEnded
+from agent.report import render, summarise
+from agent.session import Log, Session
+from agent.view import TerminalView
+from streams import clock, models
+from streams.devices.files import AudioFile
+from streams.devices.wav import WavTap
+from streams.ports import Tap
+from streams.recording import Recorder, Recording
+
+OK, DIFFERENT = 0, 1
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`visavis run`: any audio file through the default pipeline, on the virtual clock or in real time."""
+    console = Console(highlight=False)
+    assignments = list(arguments.set)
+    if arguments.block_ms is not None:
+        assignments.append(f"audio.block_ms={arguments.block_ms}")
+    path = Path(arguments.config) if arguments.config else None
+    settings = config.load(path, assignments)
+    fetch(settings, console)
+    started = clock.wall_now()
+    taps: list[Tap] = []
+    if not arguments.quiet:
+        taps.append(TerminalView(console))
+    if arguments.record:
+        taps.append(Recorder(arguments.record, assembly.header(settings, started, assignments)))
+    if arguments.voice_out:
+        taps.append(WavTap(arguments.voice_out, "playback"))
+    if arguments.both_out:
+        taps.append(WavTap(arguments.both_out, "both"))
+    source = AudioFile(arguments.audio, block_ms=settings.audio.block_ms, tail_ms=settings.audio.tail_ms)
+    log = Log()
+    session = assembly.assemble(settings, [source], taps=[*taps, log], started=started)
+    with clock.Stopwatch() as timing:
+        execute(session, None if arguments.speed == "max" else 1.0)
+    console.print(
+        render(
+            summarise(
+                log.packets,
+                lanes=session.lanes(),
+                faults=session.faults,
+                wall_s=timing.wall,
+                cpu_s=timing.cpu,
+                session_s=session.ended_ns / 1e9,
+            )
+        )
+    )
+    for made in (arguments.record, arguments.voice_out, arguments.both_out):
+        if made:
+            console.print(f"wrote {made}", markup=False)
+    return OK
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    """`visavis replay`: a recording through the real encoders and policy; identical, or different where."""
+    console = Console(highlight=False)
+    recording = Recording.open(arguments.recording)
+    if recording.torn:
+        console.print(f"{arguments.recording} is torn: {recording.torn}; replaying what is whole", markup=False)
+    settings = config.reload(recording.header.config, arguments.set)
+    changed = {assignment.partition(".")[0].partition("=")[0] for assignment in arguments.set}
+    what_if = bool(changed) and not arguments.check
+    if arguments.mode == "media":
+        fetch(settings, console)
+    performance = Replay(
+        recording,
+        mode=arguments.mode,
+        shadow=assembly.AgentBody(settings) if what_if else None,
+        free=bool(changed & config.OF_THE_SENSES),
+    )
+    taps: list[Tap] = [TerminalView(console)] if arguments.show else []
+    with clock.Stopwatch() as timing:
+        session = perform(performance, settings, recording, taps, None if arguments.speed == "max" else 1.0)
+    seconds = performance.replayed[-1].at / 1e9 if performance.replayed else 0.0
+    console.print(
+        f"replayed {seconds:.1f} s from {arguments.mode} in {timing.wall:.2f} s"
+        f" ({seconds / timing.wall:.0f}x real time), {len(performance.replayed)} decisions and actions",
+        markup=False,
+    )
+    for difference in performance.percepts[:10]:
+        console.print(f"percept differs: {_difference(difference)}", markup=False, soft_wrap=True)
+    if performance.identical:
+        console.print(f"identical: sha256 {performance.digest}", markup=False)
+        return OK
+    if what_if:
+        console.print(f"what if {', '.join(arguments.set)}:", markup=False)
+        for line in performance.compare():
+            console.print(line, markup=False, soft_wrap=True)
+        return OK
+    first = performance.first
+    assert first is not None
+    console.print(f"different: {_difference(first)}", markup=False, soft_wrap=True)
+    return DIFFERENT
+
+
+def perform(
+    performance: Replay,
+    settings: config.Config,
+    recording: Recording,
+    taps: Sequence[Tap] = (),
+    speed: float | None = None,
+) -> Session:
+    """Run one replay to its end, or to its first difference. Returns the session it ran in."""
+    session = assembly.assemble(
+        settings,
+        [performance],
+        taps=taps,
+        started=recording.header.started,
+        senses=performance.mode == "media",
+        body=performance.body,
+        desk=performance.desk,
+    )
+    try:
+        session.run(speed=speed, virtual=True)
+    except ReplayEnded:
+        pass
+    return session
+
+
+def execute(session: Session, speed: float | None) -> None:
+    """Run a session; in real time the first Ctrl-C (or SIGTERM) ends it in order, the second at once."""
+    if speed is None:
+        session.run(speed=None)
+        return
+
+    async def interruptible() -> None:
+        loop, main = asyncio.get_running_loop(), asyncio.current_task()
+        presses = itertools.count()
+
+        def pressed() -> None:
+            if next(presses) == 0:
+                session.stop()
+            elif main is not None:
+                main.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, pressed)
+        await session.main()
+
+    try:
+        clock.run(interruptible())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def fetch(settings: config.Config, console: Console) -> None:
+    """Pull the models the configuration needs, with progress where somebody watches. Raises `ModelError`."""
+    wanted = [("silero-vad", settings.vad.engine == "silero"), ("smart-turn", settings.turn_end.engine == "smart-turn")]
+    present = {entry.name for entry in models.listing() if entry.path is not None}
+    for name, needed in wanted:
+        if needed and name not in present:
+            from agent.tools import pull  # noqa: PLC0415 - rarely needed
+
+            pull(name, console)
+
+
+def _difference(difference: Difference) -> str:
+    return f"recorded {_line(difference.recorded)}, replayed {_line(difference.replayed)}"
+
+
+def _line(line: tuple[str, int, Any] | None) -> str:
+    if line is None:
+        return "nothing"
+    topic, t, data = line
+    return f"{t / 1e9:.3f} s {topic} {data}"

@@ -1,0 +1,104 @@
+"""The built-in parts, each made from the configuration. `agent/registry.py` says which name means which."""
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agent.config import Config
+from agent.settings import ConfigError
+from streams import models
+from streams.clock import Clock
+from streams.errors import ModelError, ModelMissing
+from streams.ports import Encoder, Publisher
+
+if TYPE_CHECKING:
+    from embodied.ports import Actuator, Voice
+    from policies.ports import Policy
+    from streams.encoders.recognisers import Recogniser
+
+
+def silero(config: Config) -> Encoder:
+    """Silero VAD on ONNX Runtime. Raises `ModelError` and says what to do without the model."""
+    from streams.encoders import vad
+
+    try:
+        path = models.pull(vad.MODEL)
+    except ModelMissing as error:
+        raise ModelMissing(f"{error} Or do without: --set vad.engine=webrtc --set turn_end.engine=none") from error
+    return vad.SileroVad(path, config.vad, providers=config.onnx.providers, threads=config.onnx.threads)
+
+
+def webrtc(config: Config) -> Encoder:
+    """The WebRTC voice detector: needs no model, and is far worse in noise."""
+    from streams.encoders import vad
+
+    return vad.WebRtcVad(config.vad)
+
+
+def any_vad(config: Config) -> Encoder:
+    """Silero where its model can be had, WebRTC where not."""
+    try:
+        return silero(config)
+    except ModelError:
+        return webrtc(config)
+
+
+def smart_turn(config: Config) -> Encoder:
+    """Smart Turn v3.2 on ONNX Runtime. Raises `ModelError`."""
+    from streams.encoders import turn_end
+
+    try:
+        path = models.pull(turn_end.MODEL)
+    except ModelMissing as error:
+        raise ModelMissing(f"{error} Or do without: --set turn_end.engine=none") from error
+    return turn_end.SmartTurn(path, config.turn_end, providers=config.onnx.providers, threads=config.onnx.threads)
+
+
+def grammar(config: Config, jsgf: str) -> "Recogniser":
+    """pocketsphinx on the agent's own sentences (or on `speech.grammar`)."""
+    from streams.encoders.recognisers.grammar import GrammarModel
+
+    if config.speech.grammar:
+        try:
+            jsgf = Path(config.speech.grammar).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"speech.grammar = {config.speech.grammar!r}: cannot read it: {error.strerror}"
+            ) from error
+    return GrammarModel(jsgf).recogniser()
+
+
+def intents(config: Config, wall: Callable[[int], datetime]) -> "Policy":
+    """The embedded policy: declarative sentences with slots."""
+    from policies.intents import IntentsPolicy
+
+    return IntentsPolicy(sentences(config), config.policy, wall)
+
+
+def sentences(config: Config) -> Any:
+    """The sentences that policy and recogniser share."""
+    from policies.sentences import Sentences
+
+    return Sentences.load(config.policy.sentences, config.language, builtin=config.policy.builtin)
+
+
+def espeak(config: Config) -> "Voice":
+    """espeak-ng in a process of its own."""
+    from embodied.voices.espeak import EspeakVoice
+
+    return EspeakVoice(config.voice.espeak)
+
+
+def tones(config: Config) -> "Voice":
+    """A beep per word."""
+    from embodied.voices.scripted import ToneVoice
+
+    return ToneVoice()
+
+
+def simulated_base(config: Config, publisher: Publisher, clock: Clock) -> "Actuator":
+    """A base that moves only in time."""
+    from embodied.motion import SimulatedBase
+
+    return SimulatedBase(clock)

@@ -1,0 +1,64 @@
+"""Names in the configuration to the parts they mean: built-in ones, and those of installed packages.
+
+A package adds parts by entry points in the group `visavis.<kind>`, for instance
+
+    [project.entry-points."visavis.voices"]
+    mine = "my_package.voices:make"
+
+and `voice.engine = "mine"` uses it. Here alone strings become parts. Each part is made by a factory with the signature
+given in `KINDS`; built-in modules are imported when they are asked for, so that nobody pays for what he does not use.
+"""
+
+import difflib
+from collections.abc import Callable
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+from agent.settings import ConfigError
+
+KINDS: dict[str, str] = {
+    "vads": "(config: Config) -> Encoder",
+    "turn_ends": "(config: Config) -> Encoder",
+    "recognisers": "(config: Config, grammar: str) -> Recogniser",
+    "policies": "(config: Config, wall: Callable[[int], datetime]) -> Policy",
+    "voices": "(config: Config) -> Voice",
+    "actuators": "(config: Config, publisher: Publisher, clock: Clock) -> Actuator",
+}
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "vads": {"silero": "agent.parts:silero", "webrtc": "agent.parts:webrtc", "auto": "agent.parts:any_vad"},
+    "turn_ends": {"smart-turn": "agent.parts:smart_turn"},
+    "recognisers": {
+        "grammar": "agent.parts:grammar",
+        "sherpa": "agent.parts:sherpa",
+        "moonshine": "agent.parts:moonshine",
+    },
+    "policies": {"intents": "agent.parts:intents"},
+    "voices": {"espeak": "agent.parts:espeak", "tones": "agent.parts:tones"},
+    "actuators": {"simulated": "agent.parts:simulated_base"},
+}
+
+
+def names(kind: str) -> list[str]:
+    """What may be written in the configuration for this kind of part."""
+    return sorted({*BUILT_IN[kind], *(point.name for point in entry_points(group=f"visavis.{kind}"))})
+
+
+def find(kind: str, name: str, key: str) -> Callable[..., Any]:
+    """The factory of part `name`. key: path in the configuration, for the error. Raises `ConfigError`."""
+    place = BUILT_IN[kind].get(name)
+    if place is not None:
+        module, _, attribute = place.partition(":")
+        factory: Callable[..., Any] = getattr(import_module(module), attribute)
+        return factory
+    for point in entry_points(group=f"visavis.{kind}", name=name):
+        try:
+            loaded: Callable[..., Any] = point.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(f"{key} = {name!r}: the entry point {point.value!r} cannot be loaded: {error}") from error
+        return loaded
+    known = names(kind)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
+    raise ConfigError(f"{key} = {name!r}: there is no such part: {hint}")
