@@ -92,11 +92,11 @@ class Lane:
 
     def take(self) -> Packet[Any] | None:
         """The next packet if there is one, without waiting. Raises `LaneOverrun` if the reader has fallen behind."""
+        if self._queue:
+            return self._queue.popleft()
         if self._error is not None:
             raise self._error
-        if not self._queue:
-            return None
-        return self._queue.popleft()
+        return None
 
     async def get(self, deadline: int | None = None) -> Packet[Any] | None:
         """The next packet; None once `deadline` (session time, ns) passes, on a `nudge`, or when the lane has ended.
@@ -104,6 +104,8 @@ class Lane:
         A packet that waits in the queue always goes before the deadline. Cancel-safe: a packet is taken in the same
         step in which it is returned, so none is lost. Raises `LaneOverrun`; `RuntimeError` if a second task reads.
         """
+        if self._queue:
+            return self._queue.popleft()
         clock = self._bus.clock
         while True:
             packet = self.take()
@@ -136,7 +138,7 @@ class Lane:
         return self
 
     async def __anext__(self) -> Packet[Any]:
-        packet = await self.get()
+        packet = self._queue.popleft() if self._queue else await self.get()
         if packet is None:
             raise StopAsyncIteration
         return packet

@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
         except subprocess.CalledProcessError as error:
             outcomes[version] = f"FAILED: no environment ({error})"
             continue
-        tests = [inside, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, *arguments]
+        tests = [str(inside), "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, *arguments]
         status = subprocess.run(tests, cwd=ROOT, check=False).returncode
         outcomes[version] = "passed" if status == 0 else f"FAILED (pytest exit {status})"
     for version, outcome in outcomes.items():
