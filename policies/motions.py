@@ -40,8 +40,9 @@ def turn_by(slots: Mapping[str, Any], default_deg: float) -> Motion:
     degrees, words = phrasing.degrees_of(slots, default_deg)
     around = slots.get("degrees") == 180 and not isinstance(slots["degrees"], float)  # "turn around"
     where = "around" if around else _join("left" if slots["side"] > 0 else "right", words)
-    angle = round(math.radians(slots["side"] * degrees), 4)
-    return Motion("turn", {"angle_rad": angle}, f"Turning {where}.", f"Shall I turn {where}?")
+    return Motion(
+        "turn", {"angle_rad": math.radians(slots["side"] * degrees)}, f"Turning {where}.", f"Shall I turn {where}?"
+    )
 
 
 def come_back() -> Motion:

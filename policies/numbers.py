@@ -20,6 +20,7 @@ SMALL = tuple(_SMALL.split())
 TENS = ("", "", *_TENS.split())
 DAYS = tuple(_DAYS.split())
 _VALUE = {word: value for value, word in enumerate(SMALL)} | {word: 10 * ten for ten, word in enumerate(TENS) if word}
+_DIGIT = _VALUE | {"oh": 0}
 _FIGURES = re.compile(r"\d{1,6}(?:\.\d{1,3})?")
 LIMIT = 1_000_000
 
@@ -79,8 +80,8 @@ def take(words: Sequence[str], at: int) -> Taken:
     digits = ""
     if after < len(words) and words[after] == "point":
         end = after + 1
-        while end < len(words) and len(digits) < 3 and _VALUE.get(words[end], 10) < 10:
-            digits += str(_VALUE[words[end]])
+        while end < len(words) and len(digits) < 3 and _DIGIT.get(words[end], 10) < 10:
+            digits += str(_DIGIT[words[end]])
             end += 1
         if digits:
             return float(f"{value:.0f}.{digits}"), end

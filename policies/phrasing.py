@@ -71,7 +71,7 @@ def date(now: datetime) -> str:
 def year(now: datetime) -> str:
     """The year as one says it: "twenty twenty six"."""
     century, rest = divmod(now.year, 100)
-    if rest == 0 or century % 10 == 0:
+    if rest == 0 or (century % 10 == 0 and rest < 10):
         return spell(now.year)
     return f"{spell(century)} {spell(rest) if rest > 9 else f'oh {SMALL[rest]}'}"
 

@@ -55,6 +55,7 @@ class Sentences:
             slot_lists={name: _slot_list(name, each) for name, each in self.lists.items()},
             expansion_rules={name: hassil.parse_sentence(literal(text)) for name, text in self.rules.items()},
         )
+        self.understand("warm up")  # hassil parses every template at its first use
 
     @staticmethod
     def load(paths: Sequence[Path | str] = (), language: str = "en", *, builtin: bool = True) -> "Sentences":
