@@ -71,7 +71,7 @@ class SpeechActuator:
     ) -> None:
         if voice.rate != speaker.rate:
             raise ValueError(f"voice {voice.name} gives {voice.rate} Hz and the speaker takes {speaker.rate} Hz")
-        self.fence = 0
+        self.fence = -1
         self.volume = 1.0
         self._voice = voice
         self._speaker = speaker
@@ -159,8 +159,9 @@ class SpeechActuator:
                     await self._room(utterance)
             except VoiceError as error:
                 utterance.failure = str(error)
-                fault = Fault(where="voice", error=type(error).__name__, message=str(error))
-                self._publisher.publish(FEEDBACK, self._clock.now(), fault)
+                if not self._closed:  # closing ends the voice in mid-word
+                    fault = Fault(where="voice", error=type(error).__name__, message=str(error))
+                    self._publisher.publish(FEEDBACK, self._clock.now(), fault)
             finally:
                 self._close(chunks)
             utterance.complete = True

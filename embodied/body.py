@@ -1,0 +1,174 @@
+"""The body: gives each action to the actuator that carries it out, and tells how each one ended.
+
+Knows nothing of why an action was wanted. A cut acts in the very step in which it is read: no task, no queue between.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias, assert_never
+
+from embodied.ports import Actuator
+from streams.clock import Clock
+from streams.packet import Packet
+from streams.ports import Publisher
+from streams.topics import FEEDBACK
+from streams.types import Action, Call, Command, Halt, Hush, Outcome, Pause, Resume, Say
+
+Task: TypeAlias = Say | Call | Command
+
+_ABSENT = {
+    "Say": "no voice is attached: it cannot speak",
+    "Call": "no toolbox is attached: it has no functions to call",
+    "Command": "no robot is attached",
+}
+
+
+class Orders(Protocol):
+    """What a body reads: a lane over ACTION."""
+
+    def __aiter__(self) -> "Orders": ...
+
+    async def __anext__(self) -> Packet[Any]: ...
+
+
+class _Running:
+    """An action in progress."""
+
+    def __init__(self, action: Task) -> None:
+        self.action = action
+        self.task: asyncio.Task[None] | None = None
+        self.begun = False
+        self._reason = ""
+
+    def ended(self) -> str:
+        """Why it was ended early; "" while it was not."""
+        return self._reason
+
+    def end(self, reason: str) -> None:
+        """Cut it. One that has not begun never will: its task sees the reason before it performs anything."""
+        if not self._reason:
+            self._reason = reason
+            if self.begun and self.task is not None:
+                self.task.cancel()
+
+
+class Body:
+    """Dispatches the actions of a session.
+
+    actuators: each action goes to the first that accepts its class; `Pause`, `Resume`, `Hush` and `Halt` go to all.
+
+    Exactly one `Outcome` is published for every `Say`, `Call` and `Command`, also for those that no actuator takes
+    ("refused"), that come after their turn was cut ("fenced"), or that the end of the session cuts short ("cut").
+    """
+
+    def __init__(self, actuators: Sequence[Actuator]) -> None:
+        self.actuators = tuple(actuators)
+        self.fence = -1
+        self._running: list[_Running] = []
+
+    @property
+    def in_progress(self) -> int:
+        """How many Says, Calls and Commands have been taken and have not ended."""
+        return len(self._running)
+
+    async def run(self, orders: Orders, publisher: Publisher, clock: Clock) -> None:
+        """Carry out `orders` (a lane over ACTION) until they end and everything in progress has finished.
+
+        However it ends, every actuator is halted last. Raises what an actuator raises, in an `ExceptionGroup`, and
+        `LaneOverrun`. On cancellation what is in progress is cut, reported, and halted.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                async for packet in orders:
+                    self._take(packet.data, group, publisher, clock)
+        finally:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for actuator in self.actuators:
+                        group.create_task(actuator.halt(), name=f"halt {actuator.name}")
+            finally:
+                for running in self._running:
+                    self._tell(_outcome(running.action, "cut", "the session ended"), publisher, clock)
+                self._running.clear()
+
+    async def aclose(self) -> None:
+        """Close every actuator, in reverse order. Idempotent."""
+        for actuator in reversed(self.actuators):
+            await actuator.aclose()
+
+    # --- orders
+
+    def _take(self, action: Action, group: asyncio.TaskGroup, publisher: Publisher, clock: Clock) -> None:
+        match action:
+            case Hush():
+                self._cut(action.turn, action.reason)
+            case Pause():
+                for actuator in self.actuators:
+                    actuator.pause(action.turn)
+            case Resume():
+                for actuator in self.actuators:
+                    actuator.resume(action.turn)
+            case Halt():
+                for running in self._running:
+                    if isinstance(running.action, Command):
+                        running.end(f"halted: {action.reason}" if action.reason else "halted")
+                for actuator in self.actuators:  # begun before anything that is read after this
+                    group.create_task(actuator.halt(), name=f"halt {actuator.name}")
+            case Say() | Call() | Command():
+                self._begin(action, group, publisher, clock)
+            case _:
+                assert_never(action)
+
+    def _cut(self, turn: int, reason: str) -> None:
+        self.fence = max(self.fence, turn)
+        for actuator in self.actuators:
+            actuator.cut(turn)
+        for running in self._running:
+            action = running.action
+            if not isinstance(action, Say) and action.turn <= turn and action.on_cut == "cancel":
+                running.end(reason or "its turn was cut")
+
+    def _begin(self, action: Task, group: asyncio.TaskGroup, publisher: Publisher, clock: Clock) -> None:
+        kind = type(action)
+        actuator = next((each for each in self.actuators if kind in each.accepts), None)
+        if actuator is None:
+            self._tell(_outcome(action, "refused", _ABSENT[kind.__name__]), publisher, clock)
+        elif action.turn <= self.fence:
+            self._tell(_outcome(action, "fenced", "its turn had been cut"), publisher, clock)
+        else:
+            running = _Running(action)
+            self._running.append(running)
+            carrying = self._carry(running, actuator, publisher, clock)
+            running.task = group.create_task(carrying, name=f"{kind.__name__} {action.id}")
+
+    async def _carry(self, running: _Running, actuator: Actuator, publisher: Publisher, clock: Clock) -> None:
+        action = running.action
+        if running.ended():
+            outcome = _outcome(action, "fenced", running.ended())
+        else:
+            running.begun = True
+            try:
+                outcome = await actuator.perform(action)
+            except asyncio.CancelledError:
+                if not running.ended():
+                    raise  # the session ends; `run` reports it
+                outcome = _outcome(action, "cut", running.ended())
+        self._running.remove(running)
+        self._tell(outcome, publisher, clock)
+
+    def _tell(self, outcome: Outcome, publisher: Publisher, clock: Clock) -> None:
+        publisher.publish(FEEDBACK, clock.now(), outcome)
+
+
+def _outcome(action: Task, status: Any, detail: str) -> Outcome:
+    name = "" if isinstance(action, Say) else action.name
+    result = "" if isinstance(action, Say) else None
+    return Outcome(
+        turn=action.turn,
+        id=action.id,
+        action=type(action).__name__,
+        name=name,
+        status=status,
+        detail=detail,
+        result=result,
+    )
