@@ -33,13 +33,16 @@ class WavFile:
                 f"cannot write {self.path}: {error.strerror or error}. "
                 "Name a file in a folder that exists and may be written to."
             ) from error
-        self._wave = wave.open(self._file, "wb")
+        self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - closed by `close`
         self._wave.setnchannels(channels)
         self._wave.setsampwidth(2)
         self._wave.setframerate(rate)
 
     def append(self, samples: Samples) -> None:
-        """Add int16[frames, channels] (or int16[frames] of one channel). Raises `OSError` and `SourceError` (too long)."""
+        """Add int16[frames, channels], or int16[frames] of one channel.
+
+        Raises `OSError`, and `SourceError` when the file would be too long for its format.
+        """
         if (self.frames + len(samples)) * 2 * self._channels > LIMIT:
             raise SourceError(f"{self.path} is full: a WAV file holds no more than 4 GiB.")
         self._wave.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
