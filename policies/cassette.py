@@ -6,7 +6,8 @@ SHA-256 of its canonical JSON (keys sorted). The file has one line of JSON per e
 
 import asyncio
 import hashlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Literal
@@ -77,22 +78,26 @@ class CassetteRecorder:
             self._file.close()
             self._file = None
 
-    def answer(self, request: Any, stream: AsyncIterator[Any]) -> AsyncGenerator[Any, None]:
-        """`stream`, the live answer to `request`, recorded as it passes. Cancelling records what came until then."""
+    def answer(self, request: Any, stream: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+        """`stream`, the live answer to `request`, recorded as it passes and closed at the end.
+
+        Cancelling records what came until then.
+        """
         number = self._count
         self._count += 1
         self._waiting[number] = Exchange(request_key(request), request, (), "cut", 0)
         self._streaming.add(number)
         return self._passed(number, stream, self._clock.now())
 
-    async def _passed(self, number: int, stream: AsyncIterator[Any], asked: int) -> AsyncGenerator[Any, None]:
+    async def _passed(self, number: int, stream: AsyncGenerator[Any, None], asked: int) -> AsyncGenerator[Any, None]:
         pieces: list[Piece] = []
         ended: Literal["whole", "cut", "failed"] = "failed"
         message = ""
         try:
-            async for data in stream:
-                pieces.append(Piece(self._clock.now() - asked, data))
-                yield data
+            async with aclosing(stream):
+                async for data in stream:
+                    pieces.append(Piece(self._clock.now() - asked, data))
+                    yield data
             ended = "whole"
         except (asyncio.CancelledError, GeneratorExit):
             ended = "cut"

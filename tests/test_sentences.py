@@ -7,6 +7,7 @@ import pytest
 from policies.errors import SentencesError
 from policies.numbers import spell, spell_day, take
 from policies.sentences import Sentences
+from policies.tables import BEHAVIOURS
 from policies.templates import normalise
 
 
@@ -181,3 +182,39 @@ def test_a_missing_file_and_an_unknown_language(tmp_path: Path) -> None:
         Sentences.load([tmp_path / "none.toml"])
     with pytest.raises(SentencesError, match="no built-in sentences for the language 'xx'"):
         Sentences.load(language="xx")
+
+
+def test_the_documentation_is_right(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "intents.md").read_text(encoding="utf-8")
+    path = tmp_path / "doc.toml"
+    path.write_text(text.split("```toml\n")[1].split("```")[0])
+    own = Sentences.load([path])
+    sweep = own.understand("would you sweep the galley 3 times")
+    assert sweep is not None and sweep.slots == {"room": "kitchen", "times": 3.0}
+    late = own.understand("how late is it")
+    assert late is not None and late.intent.does == "time"
+    assert own.understand("who are you") is None
+    assert " ".join(sorted(BEHAVIOURS)) in " ".join(text.split())
+
+
+GRID = """
+[lists]
+verb.values = ["bin", "lay", "place", "set"]
+colour.values = ["blue", "green", "red", "white"]
+where.values = ["at", "by", "in", "with"]
+letter.values = ["a", "b", "f", "k", "m", "x", "z"]
+digit.range = { from = 0, to = 9 }
+when.values = ["again", "now", "please", "soon"]
+[intents.grid]
+sentences = ["{verb} {colour} {where} {letter} {digit} {when}"]
+call = { name = "grid", arguments = { letter = "{letter}", digit = "{digit}" } }
+"""
+
+
+def test_another_grammar_altogether(tmp_path: Path) -> None:
+    path = tmp_path / "grid.toml"
+    path.write_text(GRID)
+    grid = Sentences.load([path], builtin=False)
+    heard = grid.understand("lay red with m zero again")
+    assert heard is not None
+    assert (heard.slots["letter"], heard.slots["digit"], heard.slots["when"]) == ("m", 0.0, "again")
