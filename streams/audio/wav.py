@@ -19,12 +19,14 @@ LIMIT = (1 << 32) - 65536
 class WavFile:
     """A WAV file that grows. The header is right after every `append`, so a crash leaves a file that plays.
 
+    failed: a write has failed, and the file should not be written to again
     channels: how many;  rate: Hertz. An existing file is replaced. Raises `SourceError` if it cannot be made.
     """
 
     def __init__(self, path: str | PathLike[str], channels: int, rate: int) -> None:
         self.path = Path(path)
         self.frames = 0
+        self.failed = False
         self._channels = channels
         try:
             self._file = self.path.open("wb")
@@ -33,9 +35,13 @@ class WavFile:
                 f"cannot write {self.path}: {error.strerror or error}. "
                 "Name a file in a folder that exists and may be written to."
             ) from error
-        self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - closed by `close`
+        self._wave = wave.open(self._file, "wb")  # noqa: SIM115 - `close` closes it
         self._wave.setnchannels(channels)
         self._wave.setsampwidth(2)
+        self._wave.setframerate(rate)
+
+    def set_rate(self, rate: int) -> None:
+        """Another rate than was first thought, before the first `append`."""
         self._wave.setframerate(rate)
 
     def append(self, samples: Samples) -> None:
@@ -43,10 +49,12 @@ class WavFile:
 
         Raises `OSError`, and `SourceError` when the file would be too long for its format.
         """
+        self.failed = True  # unless what follows raises nothing
         if (self.frames + len(samples)) * 2 * self._channels > LIMIT:
             raise SourceError(f"{self.path} is full: a WAV file holds no more than 4 GiB.")
         self._wave.writeframes(np.ascontiguousarray(samples, dtype="<i2").tobytes())
         self._file.flush()
+        self.failed = False
         self.frames += len(samples)
 
     def close(self) -> None:
