@@ -32,6 +32,7 @@ RATE, BLOCK = 16_000, 320
 
 
 def sound(path: Path | None, seconds: float) -> Samples:
+    """int16[seconds * 16000]: the file, repeated, or seeded noise coming and going."""
     length = int(seconds * RATE)
     if path is None:
         noise = np.random.default_rng(0).normal(0, 2000, length)
@@ -42,6 +43,7 @@ def sound(path: Path | None, seconds: float) -> Samples:
 
 
 def cpu(work: Callable[[], object]) -> float:
+    """CPU seconds of this process that `work` takes."""
     gc.collect()
     before = time.process_time()
     work()
@@ -58,6 +60,7 @@ def raw_run(model: onnx.Model, samples: Samples) -> None:
 
 
 def raw_bound(model: onnx.Model, samples: Samples) -> None:
+    """The floor by I/O binding, as `onnx.Stream` does it."""
     stream = model.stream()
     stream.inputs["sr"][...] = RATE
     for _ in range(len(samples) // 512):
@@ -131,6 +134,7 @@ async def crowd(path: Path, samples: Samples, sessions: int) -> list[float]:
 
 
 def main() -> None:
+    """Print the figures."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("audio", nargs="?", type=Path)
     parser.add_argument("--seconds", type=float, default=60.0)
