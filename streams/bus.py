@@ -123,8 +123,6 @@ class Lane:
             finally:
                 if timer is not None:
                     timer.cancel()
-                if self._waiter is waiter:
-                    self._waiter = None
 
     def nudge(self) -> None:
         """Let a waiting `get` (or the next to wait) return None once: something outside the lane has changed.
