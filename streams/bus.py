@@ -104,8 +104,6 @@ class Lane:
         A packet that waits in the queue always goes before the deadline. Cancel-safe: a packet is taken in the same
         step in which it is returned, so none is lost. Raises `LaneOverrun`; `RuntimeError` if a second task reads.
         """
-        if self._queue:
-            return self._queue.popleft()
         clock = self._bus.clock
         while True:
             packet = self.take()
