@@ -20,7 +20,7 @@ from streams.types import Audio, Image, Word
 
 COMMON = {
     "segment": "running number of the stretch of speech it belongs to",
-    "turn": "number of the turn it belongs to; turns are counted from 1 in the order in which they were opened",
+    "turn": "number of the turn",
     "by_turn": "number of the turn of the person who speaks over the agent",
     "id": "running number of the action in the session, from 1",
     "text": "what was said, or is to be said",
@@ -32,6 +32,7 @@ COMMON = {
     "decided_ns": "session time at which it was decided",
     "start_ns": "session time at which it began",
     "end_ns": "session time at which it ended",
+    "until_ns": "session time at which the turn is committed, unless new evidence comes",
     "reason": "why, in a word",
     "name": "which one",
     "arguments": "its arguments by name",
@@ -70,11 +71,11 @@ Every line has, before and after the fields of its type:
 | `topic` | string | the stream it was published on |
 | `type` | string | the name of its type, as below |
 | `at` | number | seconds of session time at which it was published; never decreases |
-| `order` | integer | its place in the order of the whole session; a gap is a packet that was lost, or was not asked for |
+| `order` | integer | its place in the order of the whole session; a gap is a packet lost, or not asked for |
 
 Session time begins at 0. `t` and `at` are seconds; fields whose names end in `_ns` are whole nanoseconds of session
-time, or of duration (`wait_ns`, `silence_ns`). Probabilities and confidences are in [0, 1]. An agent's turn has the
-number of the person's turn it answers.
+time, or of duration (`wait_ns`, `silence_ns`). Probabilities and confidences are in [0, 1]. Turns are
+counted from 1 in the order in which they were opened; what the agent does has the number of the turn it answers.
 """
 _FIELDS = re.compile(r"^((?:[a-z_]+)(?:, [a-z_]+)*): +(.*)$")
 
