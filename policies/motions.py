@@ -1,6 +1,7 @@
 """The embedded policy's motions and tool calls: what is asked of the body, what is said of it before and after."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -75,7 +76,10 @@ def report(done: Done, *, answer: bool) -> str:
         if answer and done.result is not None:
             return f"{spell(done.result) if isinstance(done.result, float | int) else done.result}"
         return _fell_short(done)
-    why = f": {done.detail.rstrip('.')}" if done.detail else ""
+    # A detail with names or symbols in it is for the log, not for the ear.
+    why = (
+        f": {done.detail.rstrip('.')}" if re.fullmatch(r"[\w ,.;:'’-]+", done.detail) and "_" not in done.detail else ""
+    )
     wish = {"move": "move", "turn": "turn", "come_back": "come back"}.get(done.name, done.name.replace("_", " "))
     return f"I could not {wish}{why}."
 

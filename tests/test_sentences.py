@@ -25,6 +25,7 @@ SAID = {
     "go 2.5 m back": None,
     "go 2.5 meters back": ("move", {"direction": -1, "count": 2.5, "unit": "metre"}),
     "go forward one point five meters": ("move", {"direction": 1, "count": 1.5, "unit": "metre"}),
+    "go ahead": ("yes", {}),
     "could you move backwards": ("move", {"direction": -1}),
     "walk forwards a few steps": ("move", {"direction": 1, "few": 3, "unit": "step"}),
     "walk forwards five steps": ("move", {"direction": 1, "count": 5.0, "unit": "step"}),
