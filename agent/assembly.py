@@ -46,8 +46,12 @@ class AgentBody:
         if config.body.motion != "none":
             make = registry.find("actuators", config.body.motion, "body.motion")
             actuators.append(make(config, publisher, clock))
+        body = Body(actuators)
         async with speaker.device():
-            await Body(actuators).run(lane, publisher, clock)
+            try:
+                await body.run(lane, publisher, clock)
+            finally:
+                await body.aclose()
 
 
 def hearing(config: Config, jsgf: str) -> list[Encoder]:
@@ -105,8 +109,8 @@ def assemble(
 
 def header(config: Config, started: datetime, assignments: Sequence[str] = (), **extra: Any) -> Header:
     """What a recording of such a session says about it."""
-    used = [name for name, engine in (("silero-vad", config.vad.engine), ("smart-turn", config.turn_end.engine))]
-    hashes = {entry.name: entry.sha256 for entry in models.listing() if entry.name in used}
+    used = {"silero-vad": config.vad.engine == "silero", "smart-turn": config.turn_end.engine == "smart-turn"}
+    hashes = {listed.entry.name: listed.entry.sha256 for listed in models.listing() if used.get(listed.entry.name)}
     extra["sentences"] = sentences(config).digest
     overrides = dict(assignment.split("=", 1) for assignment in assignments)
     return Header.now(started, config=config.text(), overrides=overrides, models=hashes, extra=extra)

@@ -21,10 +21,8 @@ from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.turns import TurnConfig
 from streams.encoders.speech import SpeechConfig
-from streams.encoders.turn_end import SmartTurnConfig
+from streams.encoders.turn_end import TurnEndConfig
 from streams.encoders.vad import VadConfig
-
-Positive = Annotated[int, Meta(gt=0)]
 
 
 class AudioSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -43,7 +41,7 @@ class VadSection(VadConfig, frozen=True, forbid_unknown_fields=True):
     engine: str = "silero"
 
 
-class TurnEndSection(SmartTurnConfig, frozen=True, forbid_unknown_fields=True):
+class TurnEndSection(TurnEndConfig, frozen=True, forbid_unknown_fields=True):
     """The acoustic end-of-turn model. engine: "smart-turn" or "none"."""
 
     engine: str = "smart-turn"
@@ -98,10 +96,9 @@ class BodySection(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OnnxSection(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where models run. providers: in order of preference;  threads: per call."""
+    """Where models run. providers: in order of preference."""
 
     providers: tuple[Literal["tensorrt", "cuda", "cpu"], ...] = ("tensorrt", "cuda", "cpu")
-    threads: Positive = 1
 
 
 class Config(Struct, frozen=True, forbid_unknown_fields=True):

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from agent import assembly, config
 from agent.replay import Difference, Replay, ReplayEnded
-from agent.report import render, summarise
+from agent.report import summarise
+from agent.report_table import render
 from agent.session import Log, Session
 from agent.view import TerminalView
 from streams import clock, models
@@ -85,7 +86,7 @@ def replay(arguments: argparse.Namespace) -> int:
     )
     taps: list[Tap] = [TerminalView(console)] if arguments.show else []
     with clock.Stopwatch() as timing:
-        session = perform(performance, settings, recording, taps, None if arguments.speed == "max" else 1.0)
+        perform(performance, settings, recording, taps, None if arguments.speed == "max" else 1.0)
     seconds = performance.replayed[-1].at / 1e9 if performance.replayed else 0.0
     console.print(
         f"replayed {seconds:.1f} s from {arguments.mode} in {timing.wall:.2f} s"
@@ -161,7 +162,7 @@ def execute(session: Session, speed: float | None) -> None:
 def fetch(settings: config.Config, console: Console) -> None:
     """Pull the models the configuration needs, with progress where somebody watches. Raises `ModelError`."""
     wanted = [("silero-vad", settings.vad.engine == "silero"), ("smart-turn", settings.turn_end.engine == "smart-turn")]
-    present = {entry.name for entry in models.listing() if entry.path is not None}
+    present = {listed.entry.name for listed in models.listing() if listed.state == "here"}
     for name, needed in wanted:
         if needed and name not in present:
             from agent.tools import pull  # noqa: PLC0415 - rarely needed

@@ -26,7 +26,7 @@ def silero(config: Config) -> Encoder:
         path = models.pull(vad.MODEL)
     except ModelMissing as error:
         raise ModelMissing(f"{error} Or do without: --set vad.engine=webrtc --set turn_end.engine=none") from error
-    return vad.SileroVad(path, config.vad, providers=config.onnx.providers, threads=config.onnx.threads)
+    return vad.SileroVad(path, config.vad, providers=config.onnx.providers)
 
 
 def webrtc(config: Config) -> Encoder:
@@ -52,7 +52,7 @@ def smart_turn(config: Config) -> Encoder:
         path = models.pull(turn_end.MODEL)
     except ModelMissing as error:
         raise ModelMissing(f"{error} Or do without: --set turn_end.engine=none") from error
-    return turn_end.SmartTurn(path, config.turn_end, providers=config.onnx.providers, threads=config.onnx.threads)
+    return turn_end.SmartTurn(path, config.turn_end, providers=config.onnx.providers)
 
 
 def grammar(config: Config, jsgf: str) -> "Recogniser":

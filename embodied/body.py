@@ -81,6 +81,9 @@ class Body:
             async with asyncio.TaskGroup() as group:
                 async for packet in orders:
                     self._take(packet.data, group, publisher, clock)
+                for running in self._running:
+                    if isinstance(running.action, Call):  # a timer may have an hour to go: the session has not
+                        running.end("the session ended")
         finally:
             try:
                 async with asyncio.TaskGroup() as group:

@@ -1,0 +1,116 @@
+"""The commands that look at things: recordings, models, the installation, the configuration."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from agent import config as configuration
+from agent import events as timeline
+from agent.settings import ConfigError
+from streams import models as store
+from streams.recording import Recording
+from streams.recording import recover as mend
+from streams.topics import BY_NAME
+
+OK, UNHEALTHY = 0, 1
+DEFAULT_MODELS = ("silero-vad", "smart-turn")
+
+
+def events(arguments: argparse.Namespace) -> int:
+    """`visavis events`: the timeline of a recording, for tools (--json) or people."""
+    recording = Recording.open(arguments.recording)
+    if recording.torn:
+        note = f"{arguments.recording} is torn: {recording.torn}; these are the whole packets"
+        Console(stderr=True, highlight=False).print(note, markup=False, soft_wrap=True)
+    for name in arguments.topic or ():
+        if name not in BY_NAME:
+            raise ConfigError(f"--topic {name}: there is no such topic: {', '.join(BY_NAME)}")
+    topics = [BY_NAME[name] for name in arguments.topic] if arguments.topic else None
+    packets = recording.packets(topics)
+    for line in timeline.lines(packets) if arguments.json else timeline.table(packets):
+        print(line)  # noqa: T201 - the output itself
+    return OK
+
+
+def recover(arguments: argparse.Namespace) -> int:
+    """`visavis recover`: a whole file that other tools read, from a torn one."""
+    recovery = mend(arguments.recording, arguments.out)
+    Console(highlight=False).print(str(recovery), markup=False, soft_wrap=True)
+    return OK
+
+
+def models(arguments: argparse.Namespace) -> int:
+    """`visavis models list|pull|path`."""
+    console = Console(highlight=False)
+    if arguments.action == "list":
+        for each in store.listing():
+            entry, where = each.entry, f"{each.state}: {each.path}" if each.path else each.state
+            console.print(f"{entry.name:28} {entry.licence:12} {entry.purpose}", markup=False, soft_wrap=True)
+            console.print(f"{'':28} {where} {each.note}", markup=False, soft_wrap=True)
+    elif arguments.action == "path":
+        for name in arguments.name or DEFAULT_MODELS:
+            print(store.find(name))  # noqa: T201 - for scripts
+    else:
+        for name in arguments.name or DEFAULT_MODELS:
+            console.print(f"{name}: {pull(name, console)}", markup=False, soft_wrap=True)
+    return OK
+
+
+def pull(name: str, console: Console) -> Path:
+    """Fetch a model with a progress bar where somebody watches, a line where not. Raises `ModelError`."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(name, total=None)
+
+        def progress(stage: str, done: int, total: int) -> None:
+            bar.update(task, description=f"{name}: {stage}", completed=done, total=total or None)
+
+        return store.pull(name, progress)
+
+
+def doctor(arguments: argparse.Namespace) -> int:
+    """`visavis doctor`: exit 0 if healthy, 1 if something needs mending."""
+    from agent import doctor as health
+
+    checks = health.checks()
+    if arguments.json:
+        print(msgspec.json.encode(checks).decode())  # noqa: T201
+    else:
+        Console(highlight=False).print(health.render(checks))
+    return OK if all(check.ok for check in checks) else UNHEALTHY
+
+
+def graph(arguments: argparse.Namespace) -> int:
+    """`visavis graph`: who reads and writes what, in the session of a configuration."""
+    from agent import graph as drawing
+    from agent.assembly import assemble
+    from streams.devices.files import AudioFile
+
+    settings = configuration.load(Path(arguments.config) if arguments.config else None, arguments.set)
+    session = assemble(settings, [AudioFile("person.wav")])
+    print(drawing.graph(session, arguments.format))  # noqa: T201
+    return OK
+
+
+def config(arguments: argparse.Namespace) -> int:
+    """`visavis config`: every key with its value, as TOML."""
+    settings = configuration.load(Path(arguments.config) if arguments.config else None, arguments.set)
+    for line in _toml(msgspec.to_builtins(settings)):
+        print(line)  # noqa: T201
+    return OK
+
+
+def _toml(table: dict[str, Any], path: str = "") -> list[str]:
+    """A table of plain values and tables as TOML lines (keys without a value, None, are comments)."""
+    lines = [f"\n[{path}]"] if path else []
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            lines.append(f"# {key} =" if value is None else f"{key} = {msgspec.json.encode(value).decode()}")
+    for key, value in table.items():
+        if isinstance(value, dict):
+            lines += _toml(value, f"{path}.{key}" if path else key)
+    return lines
