@@ -16,6 +16,7 @@ import time
 import wave
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -25,7 +26,7 @@ from streams.bus import Bus
 from streams.clock import SECOND, Clock
 from streams.encoders.vad import MODEL, SileroVad
 from streams.pump import pump
-from streams.topics import AUDIO, PERCEPT, VOICE
+from streams.topics import AUDIO, PERCEPT, VOICE, Topic
 from streams.types import Audio, Samples
 
 RATE, BLOCK = 16_000, 320
@@ -40,6 +41,14 @@ def sound(path: Path | None, seconds: float) -> Samples:
     with wave.open(str(path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (RATE, 1, 2), "16 kHz mono int16"
         return np.resize(np.frombuffer(file.readframes(file.getnframes()), np.int16), length)
+
+
+def processor() -> str:
+    """The processor's name, as far as the system tells."""
+    table = Path("/proc/cpuinfo")
+    lines = table.read_text().splitlines() if table.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def cpu(work: Callable[[], object]) -> float:
@@ -96,8 +105,22 @@ async def through_bus(path: Path, samples: Samples) -> int:
     return heard
 
 
+class Timed:
+    """Publishes on `bus` and notes how late each `Voice` is: ms since the block that completed its hop was due."""
+
+    def __init__(self, bus: Bus, phase: int, step: int, late: list[float]) -> None:
+        self.bus, self.phase, self.step, self.late = bus, phase, step, late
+
+    def publish(self, topic: Topic[Any], t: int, data: Any) -> None:
+        """As `Bus.publish`."""
+        self.bus.publish(topic, t, data)
+        if topic is VOICE:
+            due = self.phase + (-(-t // self.step) - 1) * self.step
+            self.late.append((self.bus.clock.now() - due) / 1e6)
+
+
 async def crowd(path: Path, samples: Samples, sessions: int) -> list[float]:
-    """Real-time sessions on one loop, each with its own bus; ms from a block's due time to its last percept."""
+    """Real-time sessions on one loop, each with its own bus and pump; ms from a block to the `Voice` it completes."""
     late: list[float] = []
     session = Clock()
     blocks = len(samples) // BLOCK
@@ -105,26 +128,14 @@ async def crowd(path: Path, samples: Samples, sessions: int) -> list[float]:
     begin = session.now() + SECOND // 2
 
     async def one(place: int) -> None:
-        encoder = SileroVad(path)
-        bus = Bus(session)
         phase = begin + step * place // sessions  # microphones are not in step
-        due = phase
-
-        async def listen() -> None:
-            with bus.open(AUDIO, reader="vad") as lane:
-                async for packet in lane:
-                    for topic, t, data in encoder.push(packet):
-                        bus.publish(topic, t, data)
-                    late.append((session.now() - due) / 1e6)
-
+        bus = Bus(session)
         async with asyncio.TaskGroup() as group:
-            group.create_task(listen())
+            group.create_task(pump(SileroVad(path), bus, session, Timed(bus, phase, step, late)))
             for block in range(blocks):
-                due = phase + block * step
-                await session.sleep_until(due)
+                await session.sleep_until(phase + block * step)
                 start = block * BLOCK
-                bus.publish(AUDIO, (start + BLOCK) * SECOND // RATE, Audio(samples[start : start + BLOCK], RATE, start))
-                await asyncio.sleep(0)
+                bus.publish(AUDIO, (block + 1) * step, Audio(samples[start : start + BLOCK], RATE, start))
             bus.close(AUDIO)
 
     async with asyncio.TaskGroup() as group:
@@ -144,7 +155,7 @@ def main() -> None:
     samples = sound(options.audio, options.seconds)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})  # one core, for the crowd to be honest
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, pinned to one; {platform.platform()}")
+    print(f"{processor()}, {os.cpu_count()} cores, pinned to one; {platform.platform()}")
     print(f"Python {platform.python_version()}, NumPy {np.__version__}, ONNX Runtime {onnxruntime.__version__}")
 
     SileroVad(path)
@@ -161,7 +172,7 @@ def main() -> None:
         ratio = statistics.median(times) / floor
         print(f"  {name:18} {statistics.median(each):6.2f} ms ({min(each):.2f}-{max(each):.2f})  {ratio:.2f} x floor")
 
-    print("\nreal-time sessions on one core: ms from a block to its last percept")
+    print("\nreal-time sessions on one core: ms from a block to the voice it completes")
     for sessions in options.sessions:
         before = time.process_time()
         late = clock.run(crowd(path, samples[: 8 * RATE], sessions))
