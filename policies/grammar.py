@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from hassil.expression import Alternative, Expression, Group, ListReference, Permutation, RuleReference, TextChunk
 
-from policies.backchannels import spoken_backchannels
+from policies.backchannels import LANGUAGES, spoken_backchannels
 from policies.numbers import SMALL, spell
 from policies.reflex import stop_words as stop_words_of
 from policies.tables import Range, Values
@@ -33,8 +33,10 @@ def compile_grammar(
     stop_words, backchannels: phrases to recognise besides; None = the built-in ones of the sentences' language
     Rules: `<utterance>` (public), `<intent_NAME>`, `<list_NAME>`, `<rule_NAME>`, `<stop>`, `<backchannel>`.
     """
-    stop = stop_words_of(sentences.language) if stop_words is None else tuple(stop_words)
-    backchannel = spoken_backchannels(sentences.language) if backchannels is None else tuple(backchannels)
+    language = sentences.language
+    stop = stop_words_of(language) if stop_words is None else [word.lower() for word in stop_words]
+    if backchannels is None:
+        backchannels = spoken_backchannels(language) if language in LANGUAGES else ()
     rules: dict[str, str] = {}
     for name, intent in sentences.intents.items():
         if not intent.spoken:
@@ -45,10 +47,11 @@ def compile_grammar(
     for name, template in sentences.rules.items():
         rules[f"rule_{name}"] = _jsgf(expression(template))
     if stop:
-        rules["stop"] = "[please] <stop_word> [<stop_word>] [now | please]"
+        twice = "<stop_word> [<stop_word>]"
+        rules["stop"] = f"[please] {twice} [now | please]" if language == "en" else twice
         rules["stop_word"] = _phrases(stop)
-    if backchannel:
-        rules["backchannel"] = _phrases(backchannel)
+    if backchannels:
+        rules["backchannel"] = _phrases(phrase.lower() for phrase in backchannels)
     tops = [name for name in rules if name.startswith("intent_") or name in ("stop", "backchannel")]
     lines = ["#JSGF V1.0;", "grammar visavis;", "", f"public <utterance> = {' | '.join(f'<{name}>' for name in tops)};"]
     lines += [f"<{name}> = {body};" for name, body in _used(rules, tops).items()]
@@ -120,7 +123,9 @@ def _tail(tree: Tree) -> str:
     body = _alternatives(tree)
     if not body:
         return ""
-    return f"[{body}]" if _END in tree else f"({body})"
+    if _END in tree:
+        return f"[{body}]"
+    return f"({body})" if "|" in body else body
 
 
 def _used(rules: dict[str, str], tops: Sequence[str]) -> dict[str, str]:

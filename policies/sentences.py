@@ -49,6 +49,11 @@ class Sentences:
         self.intents = {name: intent for name, intent in intents.items() if intent.sentences}
         self.digest = hashlib.sha256("\n".join(table.source for table in tables).encode()).hexdigest()
         check(tables, self.intents, self.lists, self.rules)
+        for table in tables:
+            for name, each in table.lists.items():
+                if isinstance(each, Range) and language != "en":
+                    problem = f"ranges are spoken in English only, not in {language!r}: write the numbers as 'values'"
+                    raise SentencesError(problem, table.file, f"list {name}")
         self._hassil = hassil.Intents(
             language=language,
             intents={name: _compiled(intent) for name, intent in self.intents.items()},

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.backchannels import is_backchannel
+from policies.errors import SentencesError
 from policies.grammar import compile_grammar
 from policies.numbers import spell
 from policies.reflex import Reflex, stop_words
@@ -167,3 +168,16 @@ def test_pocketsphinx_takes_the_grammar() -> None:
     decoder.add_jsgf_string("grammar", GRAMMAR)
     decoder.activate_search("grammar")
     assert decoder.current_search() == "grammar"
+
+
+def test_another_language(tmp_path: Path) -> None:
+    path = tmp_path / "eigene.toml"
+    path.write_text('[intents.licht]\nsentences = ["(mach|schalte) das licht {zustand}"]\nreply = "Licht {zustand}."\n'
+                    '[lists]\nzustand.values = ["an", "aus"]\n')  # fmt: skip
+    german = Sentences.load([path], "de", builtin=False)
+    assert "anhalten" in german.grammar() and "alles klar" in german.grammar(backchannels=["alles klar"])
+    assert german.understand("Mach das Licht aus!") is not None
+    assert "<backchannel>" not in Sentences.load([path], "it", builtin=False).grammar()
+    path.write_text(path.read_text() + "zahl.range = { from = 1, to = 3 }\n")
+    with pytest.raises(SentencesError, match="ranges are spoken in English only, not in 'de'"):
+        Sentences.load([path], "de", builtin=False)
