@@ -72,10 +72,11 @@ class Body:
         return len(self._running)
 
     async def run(self, orders: Orders, publisher: Publisher, clock: Clock) -> None:
-        """Carry out `orders` (a lane over ACTION) until they end and everything in progress has finished.
+        """Carry out `orders` (a lane over ACTION) until they end and what is being said and moved has come to its end.
 
-        However it ends, every actuator is halted last. Raises what an actuator raises, in an `ExceptionGroup`, and
-        `LaneOverrun`. On cancellation what is in progress is cut, reported, and halted.
+        Calls in progress then are cut: a timer may have an hour to go. However it ends, every actuator is halted last.
+        Raises what an actuator raises, in an `ExceptionGroup`, and `LaneOverrun`. On cancellation what is in progress
+        is cut, reported, and halted.
         """
         try:
             async with asyncio.TaskGroup() as group:

@@ -11,36 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from embodied.errors import VoiceError
-from embodied.ledger import Account, Playout, heard_text
+from embodied.ledger import Playout
 from embodied.ports import Chunk, Voice
+from embodied.utterance import Utterance, say_outcome
 from streams.clock import Clock
 from streams.ports import Publisher, Speaker
 from streams.topics import FEEDBACK
 from streams.types import Action, Fault, Outcome, PlayStarted, Samples, Say
-
-
-class _Utterance:
-    """One `Say` on its way."""
-
-    def __init__(self, say: Say, over: "asyncio.Future[Outcome]") -> None:
-        self.say = say
-        self.over = over
-        self.account = Account(say.turn, say.id)
-        self.pieces: list[Samples] = []  # what has been written, kept until it is over
-        self.samples = 0
-        self.complete = False  # the voice has given all of it, or never will
-        self.failure = ""
-        self.started = False
-
-    @property
-    def end(self) -> int:
-        """Count of the speaker after its last sample."""
-        base = self.account.base or 0
-        return base + self.samples if self.account.limit is None else self.account.limit
-
-    def was_cut(self) -> bool:
-        """Nothing more of it will be heard than its account's limit."""
-        return self.account.limit is not None
 
 
 class SpeechActuator:
@@ -80,7 +57,7 @@ class SpeechActuator:
         self._ahead = round(ahead_s * speaker.rate)
         self._batch = speaker.rate // 4
         self._gap = np.zeros(speaker.rate * gap_ms // 1000, np.int16)
-        self._queue: list[_Utterance] = []
+        self._queue: list[Utterance] = []
         self._playout = Playout(speaker.rate)
         self._held: int | None = None  # speech of turns up to this one is paused
         self._voice_free = asyncio.Lock()  # first come, first served
@@ -94,8 +71,8 @@ class SpeechActuator:
         if not isinstance(action, Say):
             raise TypeError(f"speech takes Say, not {type(action).__name__}")
         if action.turn <= self.fence:
-            return _outcome(action, "fenced", "", "its turn had been cut")
-        utterance = _Utterance(action, asyncio.get_running_loop().create_future())
+            return say_outcome(action, "fenced", "", "its turn had been cut")
+        utterance = Utterance(action, asyncio.get_running_loop().create_future())
         self._queue.append(utterance)
         try:
             await self._synthesise(utterance)
@@ -103,7 +80,7 @@ class SpeechActuator:
         except asyncio.CancelledError:
             self._drop([utterance])
             over = utterance.over
-            return over.result() if over.done() and not over.cancelled() else self._ended(utterance)
+            return over.result() if over.done() and not over.cancelled() else utterance.ended()
 
     def cut(self, turn: int) -> None:
         """Fence every turn up to `turn`: what sounds of it ends within a block, what waits is never heard."""
@@ -140,7 +117,7 @@ class SpeechActuator:
 
     # --- from text to the speaker
 
-    async def _synthesise(self, utterance: _Utterance) -> None:
+    async def _synthesise(self, utterance: Utterance) -> None:
         async with self._voice_free:
             if utterance.was_cut():
                 return
@@ -167,7 +144,7 @@ class SpeechActuator:
             utterance.complete = True
             self._settle()
 
-    def _write(self, utterance: _Utterance, batch: list[Chunk]) -> None:
+    def _write(self, utterance: Utterance, batch: list[Chunk]) -> None:
         account = utterance.account
         for chunk in batch:
             if len(chunk.samples):
@@ -183,7 +160,7 @@ class SpeechActuator:
         self._tell(utterance)  # marks may come after their sound
         self._hold()
 
-    def _begin(self, utterance: _Utterance, samples: Samples) -> int:
+    def _begin(self, utterance: Utterance, samples: Samples) -> int:
         """Write `samples`, after a gap if they begin an utterance right behind another."""
         speaker = self._speaker
         if utterance.account.base is None and len(self._gap) and self._pending() > 0:
@@ -196,7 +173,7 @@ class SpeechActuator:
             max((each.end for each in self._queue if each.account.base is not None), default=0) - self._playout.played
         )
 
-    async def _room(self, utterance: _Utterance) -> None:
+    async def _room(self, utterance: Utterance) -> None:
         while self._pending() > self._ahead and not utterance.was_cut():
             self._progress.clear()
             await self._progress.wait()
@@ -219,7 +196,7 @@ class SpeechActuator:
         self._hold()
         self._progress.set()
 
-    def _tell(self, utterance: _Utterance) -> None:
+    def _tell(self, utterance: Utterance) -> None:
         account = utterance.account
         if account.base is None or account.base >= min(self._playout.played, utterance.end):
             return
@@ -240,24 +217,11 @@ class SpeechActuator:
             elif utterance.was_cut() or utterance.complete:
                 self._queue.remove(utterance)
                 if not utterance.over.done():
-                    utterance.over.set_result(self._ended(utterance))
+                    utterance.over.set_result(utterance.ended())
             else:
                 break
         oldest = [utterance.account.base for utterance in self._queue if utterance.account.base is not None]
         self._playout.forget(min(oldest, default=self._playout.played))
-
-    def _ended(self, utterance: _Utterance) -> Outcome:
-        """How `utterance` ended, or will have ended once its last block has sounded."""
-        account, say = utterance.account, utterance.say
-        words = account.words(utterance.end)
-        whole = utterance.complete and len(words) == len(account.marks)
-        if utterance.failure:
-            return _outcome(say, "failed", heard_text(say.text, words), utterance.failure)
-        if not utterance.was_cut() or (whole and words):
-            return _outcome(say, "done", say.text, "")
-        if account.base is None or account.base >= utterance.end:
-            return _outcome(say, "fenced", "", "nothing of it was heard before the cut")
-        return _outcome(say, "cut", heard_text(say.text, words), "")
 
     # --- holding and cutting
 
@@ -269,7 +233,7 @@ class SpeechActuator:
         else:
             self._speaker.resume()
 
-    def _drop(self, utterances: list[_Utterance]) -> None:
+    def _drop(self, utterances: list[Utterance]) -> None:
         """Cut `utterances`: flush the speaker, and give back to it what was not theirs."""
         dropped = [utterance for utterance in utterances if not utterance.was_cut() and utterance in self._queue]
         if not dropped:
@@ -284,7 +248,7 @@ class SpeechActuator:
         self._settle()
         self._progress.set()
 
-    def _rewrite(self, utterance: _Utterance, heard: int) -> None:
+    def _rewrite(self, utterance: Utterance, heard: int) -> None:
         """Queue again what a flush took from an utterance that goes on."""
         base = utterance.account.base or 0
         done = max(0, heard - base)
@@ -309,7 +273,3 @@ def _end(chunks: Iterator[Chunk]) -> None:
     close = getattr(chunks, "close", None)
     if close is not None:
         close()
-
-
-def _outcome(say: Say, status: str, heard: str, detail: str) -> Outcome:
-    return Outcome(turn=say.turn, id=say.id, action="Say", name="", status=status, detail=detail, result=heard)  # type: ignore[arg-type]

@@ -40,8 +40,8 @@ async def slow(seconds: float) -> str:
     return "slept"
 
 
-async def act(script: Script, actuators: str = "speech tools base") -> list[Any]:
-    """Publish each action of `script` at its second; return the packets of FEEDBACK and PLAYBACK."""
+async def act(script: Script, actuators: str = "speech tools base", *, after: float = 5.0) -> list[Any]:
+    """Publish each action of `script` at its second, end `after` seconds; the packets of FEEDBACK and PLAYBACK."""
     clock = Clock()
     bus = Bus(clock)
     tap = bus.open(FEEDBACK, PLAYBACK)
@@ -59,6 +59,7 @@ async def act(script: Script, actuators: str = "speech tools base") -> list[Any]
             for second, action in script:
                 await clock.sleep_until(round(second * SECOND))
                 bus.publish(ACTION, clock.now(), action)
+            await clock.sleep_until(clock.now() + round(after * SECOND))
             bus.close(ACTION)
         assert body.in_progress == 0
     await body.aclose()
@@ -188,6 +189,24 @@ def test_pause_and_resume_reach_the_voice() -> None:
     words = [p.data for p in packets if isinstance(p.data, Played)]
     assert [word.text for word in words] == ["one", "two", "three"]
     assert words[-1].end_ns == 1320 * MS  # it began at the first block after 5 ms of synthesis
+
+
+def test_the_end_of_the_orders_waits_for_speech_and_motion_and_for_no_timer() -> None:
+    packets = run(
+        act(
+            [
+                (0, Say("one two three", turn=1, id=1)),
+                (0, Call("set_timer", {"seconds": 3600, "label": "tea"}, turn=1, id=2)),
+                (0, Command("move", {"distance_m": 1.0}, turn=1, id=3)),
+            ],
+            after=0.1,
+        ),
+        virtual=True,
+    )
+    ended = outcomes(packets)
+    assert {number: outcome.status for number, outcome in ended.items()} == {1: "done", 2: "cut", 3: "done"}
+    assert ended[2].detail == "the session ended"
+    assert packets[-1].at == 3 * SECOND
 
 
 class Breaking:

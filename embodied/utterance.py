@@ -1,0 +1,56 @@
+"""One `Say` on its way from text to what was heard of it, and how it ended."""
+
+import asyncio
+from typing import Any
+
+from embodied.ledger import Account, heard_text
+from streams.types import Outcome, Samples, Say
+
+
+class Utterance:
+    """A `Say` in the queue of the speech actuator.
+
+    over: set once it has ended;  account: its words, and which of them were heard
+    pieces, samples: what has been written of it to the speaker, kept until it is over, and how many samples that is
+    complete: the voice has given all of it, or never will;  failure: why the voice failed, "" if it did not
+    started: its first sample has left the speaker, and that has been told
+    """
+
+    def __init__(self, say: Say, over: "asyncio.Future[Outcome]") -> None:
+        self.say = say
+        self.over = over
+        self.account = Account(say.turn, say.id)
+        self.pieces: list[Samples] = []
+        self.samples = 0
+        self.complete = False
+        self.failure = ""
+        self.started = False
+
+    @property
+    def end(self) -> int:
+        """Count of the speaker after the last sample that has been written, or that will be heard after a cut."""
+        if self.account.limit is not None:
+            return self.account.limit
+        return (self.account.base or 0) + self.samples
+
+    def was_cut(self) -> bool:
+        """Nothing more of it will be heard than its account's limit."""
+        return self.account.limit is not None
+
+    def ended(self) -> Outcome:
+        """How it ended, or will have ended once the speaker has played up to `end`."""
+        account, say = self.account, self.say
+        words = account.words(self.end)
+        heard = heard_text(say.text, words)
+        if self.failure:
+            return say_outcome(say, "failed", heard, self.failure)
+        if not self.was_cut() or (self.complete and words and len(words) == len(account.marks)):
+            return say_outcome(say, "done", say.text)
+        if account.base is None or account.base >= self.end:
+            return say_outcome(say, "fenced", "", "nothing of it was heard before the cut")
+        return say_outcome(say, "cut", heard)
+
+
+def say_outcome(say: Say, status: Any, heard: str, detail: str = "") -> Outcome:
+    """The `Outcome` of a `Say`; its result is the text that was heard."""
+    return Outcome(turn=say.turn, id=say.id, action="Say", name="", status=status, detail=detail, result=heard)
