@@ -11,8 +11,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -177,6 +175,9 @@ def _refused(source: WheelSource, name: str, log: str) -> ModelError:
 def _url(source: UrlSource, name: str, folder: Path, progress: Progress) -> Path:
     if not source.url.startswith(("https://", "file://")):
         raise ModelMissing(f"the model {name} is to come from {source.url}: only https and file are fetched")
+    import urllib.error  # noqa: PLC0415 - with TLS behind it, 20 ms that only a fetch needs
+    import urllib.request  # noqa: PLC0415
+
     path = folder / "fetched"
     digest, done = hashlib.sha256(), 0
     try:

@@ -1,5 +1,6 @@
 """Voice activity and end of turn on real models and real speech."""
 
+import asyncio
 import json
 import wave
 from collections import deque
@@ -12,12 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streams.clock import MS
+from streams.bus import Bus
+from streams.clock import MS, Clock, run
 from streams.encoders.turn_end import SmartTurn, TurnEndConfig
 from streams.encoders.vad import Segments, SileroVad, VadConfig, WebRtcVad
 from streams.packet import Packet
 from streams.ports import Emit, Encoder
-from streams.topics import PERCEPT, VOICE
+from streams.pump import pump
+from streams.topics import AUDIO, PERCEPT, VOICE
 from streams.types import Samples, SpeechEnded, SpeechStarted, TurnEnd, Voice
 from tests.model_files import model_file
 from tests.test_blocks import LATE, cut, packet
@@ -181,6 +184,35 @@ def test_smart_turn_is_the_same_for_every_block_size(silero: Path, smart_turn: P
         for encoder in encoders:
             encoder.reset()
         assert turn_ends(hear(encoders, samples, sizes)) == first
+
+
+def test_on_the_bus_it_is_the_same(silero: Path, smart_turn: Path, shared_data: Path) -> None:
+    """Through the real pump on virtual time, where the end-of-turn model takes its declared 100 ms."""
+    samples, _ = speech(shared_data, "sense-0880")
+
+    async def session(size: int) -> list[tuple[int, int, Any]]:
+        clock = Clock()
+        bus = Bus(clock)
+        with bus.open(PERCEPT, reader="test") as lane:
+            async with asyncio.TaskGroup() as group:
+                pumps = [group.create_task(pump(one, bus, clock)) for one in (SileroVad(silero), SmartTurn(smart_turn))]
+                for each in cut(samples, [size]):
+                    await clock.sleep_until(each.t - LATE)
+                    bus.publish(AUDIO, each.t, each.data)
+                bus.close(AUDIO)
+                await pumps[0]
+                bus.close(VOICE)
+            bus.close(PERCEPT)
+            return [(packet.t, packet.at, packet.data) async for packet in lane]
+
+    by_20_ms = run(session(320), virtual=True)
+    assert by_20_ms == run(session(320), virtual=True)
+    said = sorted(((t, data) for t, _, data in by_20_ms), key=str)
+    expected = hear([SileroVad(silero), SmartTurn(smart_turn)], samples, [320])
+    assert said == sorted(((e.t, e.data) for e in expected if e.topic is PERCEPT), key=str)
+    assert said == sorted(((t, data) for t, _, data in run(session(16_000), virtual=True)), key=str)
+    ends = [(t, at) for t, at, data in by_20_ms if isinstance(data, TurnEnd)]
+    assert all(100 * MS <= at - (t - LATE) <= 120 * MS for t, at in ends)
 
 
 def test_smart_turn_asks_once_per_silence_and_declares_it(smart_turn: Path) -> None:
