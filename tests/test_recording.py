@@ -311,6 +311,33 @@ def test_a_disk_that_fills_up_is_one_fault_and_the_session_goes_on(tmp_path: Pat
     assert_same(list(Recording.open(done.path).packets()), read)
 
 
+def test_a_disk_that_does_not_keep_up_is_one_fault_and_stalls_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "s.mcap"
+    os.mkfifo(path)
+    stuck = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # takes 64 kB, and then nothing more
+    faults: list[Fault] = []
+
+    async def main() -> int:
+        clock = Clock()
+        bus = Bus(clock)
+        recorder = Recorder(path, HEADER)
+        picture = Image(bytes(1 << 20), "jpeg", 1, 1)
+        with bus.open(*ALL) as lane:
+            task = asyncio.create_task(recorder.run(lane, clock, faults.append))
+            for number in range(40):
+                bus.publish(IMAGE, number, picture)
+                await asyncio.sleep(0.001)
+            await task
+        return clock.now()
+
+    try:
+        assert run(main()) < SECOND
+    finally:
+        os.close(stuck)
+    [fault] = faults
+    assert fault.error == "RecordingError" and "32 MiB behind" in fault.message
+
+
 def test_a_folder_that_is_missing_read_only_or_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for path in (tmp_path / "no" / "s.mcap", tmp_path / "file" / "s.mcap", tmp_path):

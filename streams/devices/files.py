@@ -107,6 +107,7 @@ class AudioFile:
             raise DependencyMissing("av", "files", f"reading {self.path}") from error
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="visavis-file")
         self._decoder = Decoder(self.path, self.rate, self.channel)
+        self._ahead = None
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
