@@ -188,8 +188,8 @@ class Recording:
             self.torn = f"{self.path} has no summary: it was cut off while it was being completed. No packet is lost."
             return
         self.torn = (
-            f"{self.path} has no end (the session was killed, or the file was cut): it can be read up to "
-            f"{self.duration / SECOND:.3f} s, {sum(self.counts.values())} packets; "
+            f"{self.path} has no end (the session was killed, the disk was full, or the file was cut): "
+            f"it can be read up to {self.duration / SECOND:.3f} s, {sum(self.counts.values())} packets; "
             f"{f'{self.lost_bytes} bytes at its end are no whole packet, and ' if self.lost_bytes else ''}"
             "what had not been written yet (at most one chunk: 64 kB or a second) is lost."
         )

@@ -21,8 +21,8 @@ class Spool:
     def __init__(self, path: Path, backlog_bytes: int) -> None:
         self.error: OSError | None = None
         self._limit = backlog_bytes
-        self._waiting = 0
-        self._position = 0
+        self._position = 0  # bytes taken: changed by the loop only
+        self._settled = 0  # bytes written or given up: changed by the thread only
         self._pool: ThreadPoolExecutor | None = None
         self.closed = False
         try:
@@ -36,6 +36,7 @@ class Spool:
 
     def detach(self) -> None:
         """From now on, write in a thread."""
+        self._settled = self._position
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="visavis-recorder")
 
     def write(self, data: bytes) -> int:
@@ -46,9 +47,9 @@ class Spool:
         if self._pool is None:
             self._put(data)
         elif data:
-            self._waiting += len(data)
-            if self._waiting > self._limit:
-                raise RecordingError(f"the disk is {self._waiting >> 20} MiB behind: it is too slow for this session")
+            waiting = self._position - self._settled
+            if waiting > self._limit:
+                raise RecordingError(f"the disk is {waiting >> 20} MiB behind: it is too slow for this session")
             self._pool.submit(self._put_later, data)
         return len(data)
 
@@ -66,7 +67,9 @@ class Spool:
             if closed is not None:
                 closed.result(PATIENCE_S)
         except FutureTimeoutError as error:
-            raise RecordingError(f"the disk does not answer: {self._waiting} bytes are not written") from error
+            raise RecordingError(
+                f"the disk does not answer: {self._position - self._settled} bytes are not written"
+            ) from error
         if closed is not None and self.error is not None:
             raise self.error
 
@@ -90,7 +93,7 @@ class Spool:
                 self._put(data)
             except OSError as error:
                 self.error = error
-        self._waiting -= len(data)  # read by the loop only to compare: a stale value does no harm
+        self._settled += len(data)
 
     def _put(self, data: bytes) -> None:
         rest = memoryview(data)
