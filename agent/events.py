@@ -64,7 +64,7 @@ def table(packets: Iterable[Packet[Any]], width: int | None = None) -> Iterator[
         for name in ("t", "topic", "type", "at", "order"):
             del fields[name]
         line = f"{packet.t / SECOND:9.3f}  {packet.topic.name:<8}  {type(packet.data).__name__:<14}  {_pairs(fields)}"
-        line = line.rstrip()
+        line = printable(line.rstrip())
         yield line if width is None or len(line) <= width else line[: width - 1] + "…"
 
 
@@ -85,6 +85,19 @@ def _pair(name: str, value: Any) -> tuple[str, str]:
     if value is None or value == "":
         return name, ""
     return name, msgspec.json.encode(value).decode()
+
+
+def printable(text: str) -> str:
+    """`text` in one line and without control characters, each of which becomes one other character.
+
+    Words of a model or the result of a tool may hold escape sequences; a terminal must never obey them.
+    """
+    return text.translate(_CONTROLS)
+
+
+_CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
+    ord(blank): " " for blank in "\t\n\r\u2028\u2029"
+}
 
 
 def _base64(data: bytes) -> str:

@@ -242,7 +242,7 @@ class Narrator:
             heard = outcome.result
         elif outcome is not None and outcome.status == "done":
             heard = whole
-        text = Text(heard, AGENT)
+        text = Text().append(heard, AGENT)
         rest = whole[len(heard) :].strip() if whole.startswith(heard) else ""
         if rest:
             text.append(" [not heard: " if heard else "[not heard: ", NOTE).append(rest, UNHEARD).append("]", NOTE)
@@ -264,13 +264,15 @@ class Narrator:
 
     def _growing(self, saying: _Saying) -> Text:
         heard = saying.heard
-        text = Text(heard, AGENT)
+        text = Text().append(heard, AGENT)
         if saying.say.text.startswith(heard):
             text.append(saying.say.text[len(heard) :], GREY)
         return text.append(" (paused)", NOTE) if self._paused is not None else text
 
     def _deed(self, action: Call | Command, began: int, ended: int, how: str) -> Line:
-        text = Text(f"{_spelt(action)}: {how}").append(f"  ({_s(began)}-{_s(ended)})", NOTE)
+        text = Text(f"{_spelt(action)}: {how}")
+        if ended > began:
+            text.append(f"  ({_s(began)}-{_s(ended)})", NOTE)
         return Line(ended, _actor(action), text)
 
 
@@ -278,7 +280,7 @@ def _said(words: Words, start: int, end: int) -> Text:
     span = f"  ({_s(start)}-{_s(end)})" if start < end else ""
     if words.text:
         sure = f", confidence {words.confidence:.2f}" if words.confidence < 0.995 else ""
-        return Text(words.text, PERSON).append(span[:-1] + sure + ")" if span else "", NOTE)
+        return Text().append(words.text, PERSON).append(span[:-1] + sure + ")" if span else "", NOTE)
     nearest = f'(not understood; nearest: "{words.guess}")' if words.guess else "(no words)"
     return Text(nearest, NOTE).append(span, NOTE)
 
@@ -291,7 +293,7 @@ def _judgement(waiting: TurnWaiting, verb: str, wait_ns: int | None = None) -> s
             parts.insert(0, f"model {value:.2f}")
         elif name == "hold_word":
             last = str(waiting.evidence.get("text", "")).split()[-1:]
-            parts.append(f'not after "{last[0]}"' if last else "hold word")
+            parts.append(f'ends in "{last[0]}"' if last else "hold word")
         elif name in _EVIDENCE:
             parts.append(_EVIDENCE[name])
         elif name not in {"model", "text"}:

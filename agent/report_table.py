@@ -10,6 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agent.events import printable
 from agent.figures import Share, Spread
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def render(report: Report) -> RenderableType:
         parts += [_heading("Queues: the longest each has been, and what was dropped"), _lanes(report)]
     if report.faults:
         parts += [_heading("Faults")]
-        parts += [Text(f"  {fault.where}: {fault.error}: {fault.message}") for fault in report.faults]
+        parts += [Text(printable(f"  {fault.where}: {fault.error}: {fault.message}")) for fault in report.faults]
     return Group(*parts)
 
 
@@ -140,8 +141,8 @@ def _heading(text: str) -> Text:
 
 
 def _cells(texts: Iterable[str]) -> list[Text]:
-    """As `Text`, for words that somebody spoke are no markup."""
-    return [Text(text) for text in texts]
+    """As `Text`, for words that somebody spoke are neither markup nor escape sequences."""
+    return [Text(printable(text)) for text in texts]
 
 
 def _table(names: list[str], right: int) -> Table:

@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from agent.events import printable
 from agent.narration import AGENT, ALARM, NOTE, PERSON, Line, Narrator
 from streams.bus import Lane
 from streams.clock import SECOND, Clock
@@ -44,14 +45,12 @@ class TerminalView:
         live = Live(console=self._console, refresh_per_second=REDRAWS, transient=True) if self._live else None
         with live or nullcontext():
             async for packet in lane:
-                self._print(self._narrator.feed(packet))
-                if live is not None:
-                    live.update(_block(self._narrator.now))
-            self._print(self._narrator.finish())
-            if live is not None:
-                live.update(_block([]))
+                self._show(self._narrator.feed(packet), live)
+            self._show(self._narrator.finish(), live)
 
-    def _print(self, lines: Sequence[Line]) -> None:
+    def _show(self, lines: Sequence[Line], live: Live | None) -> None:
+        if live is not None:
+            live.update(_block(self._narrator.now))  # first, or a finished line would for a moment be seen twice
         for line in lines:
             if self._console.is_terminal:
                 self._console.print(_block([line]))
@@ -67,14 +66,21 @@ def _block(lines: Sequence[Line]) -> Group:
         grid.add_column(width=8, justify="right", style=NOTE, no_wrap=True)
         grid.add_column(width=6, no_wrap=True)
         grid.add_column(overflow="fold")
-        grid.add_row(_time(line.t), Text(line.who, _WHO.get(line.who, "")), line.text)
+        grid.add_row(_time(line.t), Text(line.who, _WHO.get(line.who, "")), _safe(line.text))
         rows.append(grid)
     return Group(*rows)
 
 
 def _flat(line: Line) -> Text:
     """The same in one line, for a pipe."""
-    return Text(f"{_time(line.t):>8}  {line.who:<6}  ").append_text(line.text)
+    return Text(f"{_time(line.t):>8}  {line.who:<6}  ").append_text(_safe(line.text))
+
+
+def _safe(text: Text) -> Text:
+    """The same without control characters; styles keep their places, for no character comes or goes."""
+    safe = text.copy()
+    safe.plain = printable(text.plain)
+    return safe
 
 
 def _time(t: int) -> str:

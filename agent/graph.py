@@ -1,0 +1,156 @@
+"""Who reads and writes what in a session: as a tree in text, as Graphviz DOT, or as Mermaid.
+
+Pure functions of the parts' own declarations (`reads`, `writes`); nothing is run.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Literal, Protocol
+
+from msgspec import Struct
+
+from streams.topics import ACTION, BY_NAME, FEEDBACK, PERCEPT, PLAYBACK, TURN, Keep, Topic
+
+Format = Literal["text", "dot", "mermaid"]
+Kind = Literal["source", "encoder", "conductor", "body", "tap"]
+
+_SHAPES = {"source": "cds", "encoder": "box", "conductor": "box3d", "body": "house", "tap": "note"}
+
+
+class Part(Struct, frozen=True):
+    """One component. reads, writes: names of topics"""
+
+    name: str
+    kind: Kind
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+
+
+class SessionLike(Protocol):
+    """What is asked of an `agent.session.Session`."""
+
+    sources: Sequence[Any]
+    encoders: Sequence[Any]
+    conductor: Any
+    body: Any
+    taps: Sequence[Any]
+
+
+def graph(session: SessionLike, format: Format = "text") -> str:
+    """The graph of `session`, without a line end. Raises `ValueError` for an unknown format."""
+    match format:
+        case "text":
+            return text(parts(session))
+        case "dot":
+            return dot(parts(session))
+        case "mermaid":
+            return mermaid(parts(session))
+    raise ValueError(f"there is no format {format!r}: choose text, dot or mermaid")
+
+
+def parts(session: SessionLike) -> tuple[Part, ...]:
+    """The parts of `session` in the direction of the data. What does not declare its topics has its port's."""
+    found = [_part(source, "source", (), ()) for source in session.sources]
+    found += [_part(encoder, "encoder", (), ()) for encoder in session.encoders]
+    found.append(_part(session.conductor, "conductor", (PERCEPT, FEEDBACK), (TURN, ACTION), "conductor"))
+    if session.body is not None:
+        found.append(_part(session.body, "body", (ACTION,), (FEEDBACK, PLAYBACK), "body"))
+    found += [_part(tap, "tap", (), ()) for tap in session.taps]
+    return tuple(found)
+
+
+def text(components: Sequence[Part]) -> str:
+    """A tree: each part once in full with what it writes, and below each topic who reads it; taps apart.
+
+    A part that is drawn already is followed by "(see above)". What nobody writes or nobody reads is named at the end.
+    """
+    chain = [part for part in components if part.kind != "tap"]
+    lines: list[str] = []
+    drawn: set[int] = set()
+    for part in chain:
+        if id(part) not in drawn:
+            lines += _branch(part, chain, drawn, "", "")
+    taps = [part for part in components if part.kind == "tap"]
+    if taps:
+        lines += ["", "taps (see packets, publish none)"]
+        lines += [
+            f"{'└─' if tap is taps[-1] else '├─'} {tap.name}: {', '.join(tap.reads) or 'nothing'}" for tap in taps
+        ]
+    loose = list(_loose(components))
+    return "\n".join([*lines, *([""] if loose else []), *loose])
+
+
+def _branch(part: Part, chain: Sequence[Part], drawn: set[int], here: str, below: str) -> Iterator[str]:
+    if id(part) in drawn:
+        yield f"{here}{part.name} (see above)"
+        return
+    drawn.add(id(part))
+    yield f"{here}{part.name} ({part.kind})" if part.name != part.kind else f"{here}{part.name}"
+    for topic in part.writes:
+        last = topic == part.writes[-1]
+        yield f"{below}{'└─' if last else '├─'} {topic}{_queue(topic)}"
+        stem = below + ("   " if last else "│  ")
+        readers = [reader for reader in chain if topic in reader.reads and reader is not part]
+        for reader in readers:
+            end = reader is readers[-1]
+            yield from _branch(reader, chain, drawn, stem + ("└> " if end else "├> "), stem + ("   " if end else "│  "))
+
+
+def _queue(name: str) -> str:
+    queue = BY_NAME[name].queue if name in BY_NAME else None
+    return "" if queue is None or isinstance(queue, Keep) else f" (newest {queue.depth} only)"
+
+
+def _loose(components: Sequence[Part]) -> Iterator[str]:
+    written = {topic for part in components for topic in part.writes}
+    read = {topic for part in components for topic in part.reads}
+    for part in components:
+        for topic in part.reads:
+            if topic not in written:
+                yield f"note: {part.name} reads {topic}, which nobody writes"
+    for topic in sorted(written - read):
+        yield f"note: nobody reads {topic}"
+
+
+def dot(components: Sequence[Part]) -> str:
+    """Graphviz: `visavis graph --format dot | dot -Tsvg > graph.svg`. Topics are ovals, taps hang by dashed lines."""
+    lines = ["digraph visavis {", "  rankdir=LR;", '  node [fontname="sans-serif"];']
+    lines += [f"  {_quoted(f'topic {name}')} [label={_quoted(name)} shape=oval];" for name in _names(components)]
+    for number, part in enumerate(components):
+        lines.append(f"  p{number} [label={_quoted(part.name)} shape={_SHAPES[part.kind]}];")
+        dashed = " [style=dashed]" if part.kind == "tap" else ""
+        lines += [f"  {_quoted(f'topic {topic}')} -> p{number}{dashed};" for topic in part.reads]
+        lines += [f"  p{number} -> {_quoted(f'topic {topic}')};" for topic in part.writes]
+    return "\n".join([*lines, "}"])
+
+
+def mermaid(components: Sequence[Part]) -> str:
+    """Mermaid, for Markdown pages."""
+    lines = ["flowchart LR"]
+    lines += [f"  t_{name}([{name}])" for name in _names(components)]
+    for number, part in enumerate(components):
+        label = part.name.replace('"', "#quot;")
+        lines.append(f'  p{number}["{label}"]')
+        arrow = "-.->" if part.kind == "tap" else "-->"
+        lines += [f"  t_{topic} {arrow} p{number}" for topic in part.reads]
+        lines += [f"  p{number} --> t_{topic}" for topic in part.writes]
+    return "\n".join(lines)
+
+
+def _part(
+    component: Any, kind: Kind, reads: tuple[Topic[Any], ...], writes: tuple[Topic[Any], ...], name: str = ""
+) -> Part:
+    return Part(
+        name=getattr(component, "name", "") or name or type(component).__name__,
+        kind=kind,
+        reads=tuple(topic.name for topic in getattr(component, "reads", reads)) if kind != "source" else (),
+        writes=tuple(topic.name for topic in getattr(component, "writes", writes)) if kind != "tap" else (),
+    )
+
+
+def _names(components: Iterable[Part]) -> list[str]:
+    """Every topic, in the order in which the data meets it."""
+    return list(dict.fromkeys(topic for part in components for topic in (*part.reads, *part.writes)))
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
