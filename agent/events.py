@@ -95,9 +95,7 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-_CONTROLS = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0))} | {
-    ord(blank): " " for blank in "\t\n\r\u2028\u2029"
-}
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "�") | {ord(blank): " " for blank in "\t\n\r\u2028\u2029"}
 
 
 def _base64(data: bytes) -> str:
