@@ -5,6 +5,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from agent.config import Config
 from agent.settings import ConfigError
 from streams import models
@@ -73,7 +75,8 @@ def intents(config: Config, wall: Callable[[int], datetime]) -> "Policy":
     """The embedded policy: declarative sentences with slots."""
     from policies.intents import IntentsPolicy
 
-    return IntentsPolicy(sentences(config), config.policy, wall)
+    # One list of stop words: what the reflex answers, the policy must not.
+    return IntentsPolicy(sentences(config), replace(config.policy, stop_words=config.reflex.words or None), wall)
 
 
 def sentences(config: Config) -> Any:

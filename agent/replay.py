@@ -119,7 +119,7 @@ class Replay:
         self.replayed.append(packet)
         if self.first is None:
             if place < len(self.expected):
-                if _line(self.expected[place]) != _line(packet):
+                if not _same(self.expected[place], packet):
                     self._diverge(Difference(_line(self.expected[place]), _line(packet)))
             elif not self.torn:  # past the end of a torn recording nobody knows what was decided
                 self._diverge(Difference(None, _line(packet)))
@@ -276,6 +276,11 @@ def _told(packet: Packet[Any]) -> tuple[int, str]:
         if name not in ("type", "evidence", "words", "id") and not name.endswith("_ns") and name != "probability"
     }
     return packet.t, f"{type(packet.data).__name__} " + " ".join(f"{name}={value}" for name, value in fields.items())
+
+
+def _same(recorded: Packet[Any], replayed: Packet[Any]) -> bool:
+    """The same decision at the same time. Compared as JSON: what was recorded has been through it."""
+    return msgspec.json.encode(_line(recorded)) == msgspec.json.encode(_line(replayed))
 
 
 def _line(packet: Packet[Any]) -> tuple[str, int, Any]:

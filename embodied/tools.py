@@ -34,7 +34,7 @@ class Timers:
         loop = asyncio.get_running_loop()
         due = clock.now() + round(seconds * SECOND)
         rings: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(clock.deadline(due), _ring, rings)
+        timer = clock.call_at(due, _ring, rings)
         entry = (label, rings)
         self._running.append(entry)
         try:

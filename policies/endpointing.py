@@ -34,14 +34,16 @@ class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     min_wait_ms: wait at a confident end;  max_wait_ms: wait at a certain hold
     confident: probability from which the wait is minimal;  curve: how fast the wait grows below it (1 = linearly)
-    model_weight: how much of the turn model's log-odds counts (it is right in about 3 of 4 real cases)
+    model_weight, model_neutral: how much of the turn model's log-odds counts, and the probability at which it says
+        nothing: it calls most silences an end (docs/decisions/0004-turn-end.md)
     """
 
-    min_wait_ms: int = 300
+    min_wait_ms: int = 270
     max_wait_ms: int = 1600
     confident: float = 0.8
     curve: float = 1.3
     model_weight: float = 0.6
+    model_neutral: float = 0.8
     language: str = "en"
 
 
@@ -71,7 +73,7 @@ def judge(
     words = text.split()
     parts: dict[str, float] = {}
     if model is not None:
-        parts["model"] = config.model_weight * _logit(model)
+        parts["model"] = config.model_weight * (_logit(model) - _logit(config.model_neutral))
     if words and words[-1] in HOLD_WORDS.get(config.language, "").split() and not complete:
         parts["hold_word"] = -2.0
     elif complete:

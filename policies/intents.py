@@ -37,7 +37,7 @@ class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     confirm_ms: int = 10_000
     move_m: float = 1.0
     turn_deg: float = 90.0
-    apologies: int = 2
+    apologies: int = 20
     noise_ms: int = 400
     stop_words: tuple[str, ...] | None = None
 

@@ -88,7 +88,7 @@ def test_a_confident_end_is_answered_within_the_shortest_wait() -> None:
     log = converse(spoken(1, 1000, 2000, "what time is it"))
     (commit,) = [packet for packet in log.packets if isinstance(packet.data, TurnCommitted)]
     assert commit.data.text == "what time is it"
-    assert commit.t == 2300 * MS
+    assert commit.t == 2000 * MS + TurnConfig().min_wait_ms * MS
     assert commit.data.reason == "silence"
     assert [say.turn for say in log.of(Say)] == [1]
 

@@ -308,7 +308,8 @@ def test_volume(talk: Talk) -> None:
     assert texts(talk.floor()) == ["I could not set volume: no mixer."]
 
 
-def test_it_apologises_once_offers_help_once_and_then_is_silent(talk: Talk) -> None:
+def test_it_apologises_once_offers_help_once_and_then_as_often_as_it_may() -> None:
+    talk = Talk(apologies=2)
     assert texts(talk.person("", guess="turn left")) == ["Sorry, I did not catch that."]
     assert texts(talk.person("my fellow americans")) == ["I still did not understand. Say help, to hear what I can do."]
     assert talk.person("", guess="turn left") == []

@@ -1,0 +1,126 @@
+"""The demo: a synthesised person talks with the agent, and the whole is recorded, replayed and compared.
+
+It needs no hardware, no account and nothing recorded: the person's voice is made on the spot, by another voice of the
+same engine. The session runs in real time on the real event loop with its real threads, and is then replayed on the
+virtual clock through the same encoders, turn-taking and policy.
+"""
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from agent import assembly, config
+from agent.modes import execute, fetch, perform
+from agent.person import Line, Person
+from agent.replay import Replay
+from agent.report import summarise
+from agent.report_table import render
+from agent.session import Log
+from agent.view import TerminalView
+from embodied.voices.espeak import Espeak, EspeakVoice
+from streams import clock
+from streams.devices.wav import WavTap
+from streams.errors import VisavisError
+from streams.ports import Tap
+from streams.recording import Recorder, Recording
+from streams.types import Halt, OverlapCut, OverlapResumed, TurnCommitted
+
+OK, DIFFERENT = 0, 1
+
+# Speech, an interruption, a backchannel, a motion, and a stop in the middle of it.
+SCRIPT = (
+    Line("hello there", after_ms=800),
+    Line("what is seven times eight"),
+    Line("what can you do"),
+    Line("uh huh", when="over", after_ms=1300),
+    Line("what time is it", when="over", after_ms=3600),
+    Line("go forward two meters"),
+    Line("stop", when="moving", after_ms=1500),
+    Line("what did you just say", after_ms=1500),
+)
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """`visavis demo`: run it, leave demo.mcap and demo.wav, replay it, say whether it decided the same."""
+    console = Console(highlight=False)
+    folder = Path(arguments.out)
+    settings = config.load()
+    fetch(settings, console)
+    recording, sound = folder / "demo.mcap", folder / "demo.wav"
+    started = clock.wall_now()
+    person_voice = EspeakVoice(Espeak(language="en-us+f3", rate_wpm=150))
+    person = Person(SCRIPT, person_voice)
+    person_voice.close()
+    log = Log()
+    taps: list[Tap] = [
+        person.ears(),
+        TerminalView(console),
+        Recorder(recording, assembly.header(settings, started)),
+        WavTap(sound, "both"),
+        log,
+    ]
+    console.print(
+        "A synthesised person talks with the agent. Seconds at the left; the agent's words appear as they are heard.\n"
+    )
+    session = assembly.assemble(settings, [person], taps=taps, started=started)
+    with clock.Stopwatch() as timing:
+        execute(session, None if arguments.speed == "max" else 1.0)
+    console.print()
+    report = summarise(
+        log.packets,
+        lanes=session.lanes(),
+        faults=session.faults,
+        wall_s=timing.wall,
+        cpu_s=timing.cpu,
+        session_s=session.ended_ns / 1e9,
+    )
+    console.print(render(report))
+    _expect(log)
+    same = _replay(recording, settings, console)
+    console.print(
+        f"\nleft here: {recording} (the session), {sound} (person left, agent right)\n"
+        "try next:\n"
+        f"  visavis replay {recording} --set turns.min_wait_ms=800   what if it were more patient?\n"
+        f"  visavis events {recording} --json | head                 the timeline, for tools\n"
+        "  visavis run --audio your.wav --both-out answer.wav       your own recording of speech\n"
+        "  visavis doctor                                           what is installed, and what is missing",
+        markup=False,
+        soft_wrap=True,
+    )
+    return OK if same else DIFFERENT
+
+
+def _expect(log: Log) -> None:
+    """The demo shows what it promises, or says that it did not. Raises `VisavisError`."""
+    reasons = {cut.reason for cut in log.of(OverlapCut)}
+    missing = [
+        name
+        for name, there in (
+            ("an answered turn", bool(log.of(TurnCommitted))),
+            ("an interruption that was yielded to", "interruption" in reasons),
+            ("a backchannel that was ignored", bool(log.of(OverlapResumed))),
+            ("a stop by reflex", bool(log.of(Halt))),
+        )
+        if not there
+    ]
+    if missing:
+        raise VisavisError(f"the demo did not show {', '.join(missing)}: please report this with demo.mcap")
+
+
+def _replay(path: Path, settings: config.Config, console: Console) -> bool:
+    recording = Recording.open(path)
+    performance = Replay(recording)
+    with clock.Stopwatch() as timing:
+        session = perform(performance, settings, recording)
+    verdict = "the same" if performance.identical else "DIFFERENT"
+    console.print(
+        f"\nreplayed through the same program in {timing.wall:.1f} s ({session.ended_ns / 1e9 / timing.wall:.0f}x real "
+        f"time): {len(performance.replayed)} decisions and actions, {verdict}, bit for bit\n"
+        f"sha256 {performance.digest}",
+        markup=False,
+        soft_wrap=True,
+    )
+    if performance.first is not None:
+        console.print(f"first difference: {performance.first}", markup=False, soft_wrap=True)
+    return performance.identical
