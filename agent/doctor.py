@@ -111,8 +111,9 @@ def onnx() -> Iterator[Check]:
     yield onnx_packages(installed(["onnxruntime", "onnxruntime-gpu"]), bool(shutil.which("nvidia-smi")))
     if find_spec("onnxruntime") is None:
         return
-    code = "import onnxruntime as o; print(o.__version__, *o.get_available_providers())"
-    ok, said = probe(code)
+    # Unless told not to, ONNX Runtime writes a device id into the cache when it is imported, and sends telemetry.
+    quiet = "import os; os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1');"
+    ok, said = probe(quiet + "import onnxruntime as o; print(o.__version__, *o.get_available_providers())")
     if ok:
         version, *providers = said.split()
         ours = ", ".join(name for name, full in PROVIDERS.items() if full in providers)

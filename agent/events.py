@@ -95,7 +95,9 @@ def printable(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "�") | {ord(blank): " " for blank in "\t\n\r\u2028\u2029"}
+_CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "\ufffd") | {
+    ord(blank): " " for blank in "\t\n\r\u2028\u2029"
+}
 
 
 def _base64(data: bytes) -> str:
