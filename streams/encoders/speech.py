@@ -143,8 +143,9 @@ class SpeechEncoder:
             self._recogniser.start()
             self._recogniser.feed(np.concatenate((*before.samples, *self._now.samples)))
             joined = self._recogniser.finish()
+            seam = before.length // SAMPLE
             self._now = before.followed_by(self._now)
-            if joined.complete:
+            if joined.complete and joined.words[0].end <= seam < joined.words[-1].end:  # it needs both stretches
                 heard, time = joined, self._now.time
         words = self._words(heard, time, final=True)
         self._before, self._segment = self._now, None

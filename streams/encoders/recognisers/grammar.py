@@ -1,123 +1,246 @@
-"""Grammar speech recognition with pocketsphinx: what can be understood is what a JSGF text says.
+"""Grammar speech recognition with pocketsphinx: what can be understood is what a JSGF text says, the rest is rejected.
 
 pocketsphinx (https://github.com/cmusphinx/pocketsphinx, BSD) carries its English acoustic model and the CMU
-pronouncing dictionary in its wheel. JSGF: Java Speech Grammar Format 1.0, https://www.w3.org/TR/jsgf/.
+pronouncing dictionary in its wheel. Beside the grammar's own search runs a phone loop, which can follow any speech:
+how much worse the grammar explains the sound than the loop does says whether the sentence was really spoken
+(likelihood ratio against a background; Rose and Paul, ICASSP 1990). What was tried, and the figures:
+docs/decisions/0005-speech.md.
 """
 
 import math
 import re
 import tempfile
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from msgspec import Struct
+from numpy.typing import NDArray
 
 from streams.encoders.recognisers import RATE, GrammarInvalid, HeardWord, Hypothesis
+from streams.encoders.recognisers.jsgf import pronounce, single_top, words_of
 from streams.errors import DependencyMissing
 from streams.types import Samples
 
-FRAME = RATE // 100  # samples per frame of pocketsphinx
-SILENT = ("<s>", "</s>", "<sil>", "(NULL)", "[NOISE]")
+FRAME = RATE // 100  # samples per frame of the acoustic model
+WINDOW = 410  # samples of its analysis window
+PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+LOOP = "#JSGF V1.0;\ngrammar phones;\npublic <speech> = ({})+;\n"
+
+# Mean cepstrum of the real recordings it was tuned on (levels from a whisper to full scale differ mostly in the first).
+MEAN = np.array([54, 5, -1.4, 9.5, -5.5, -0.6, -8, -2.5, -4, -0.7, -1.3, 1, 1.2])
+MEMORY = 500  # frames by which pocketsphinx weighs a mean that it is given (CMN_WIN in its cmn.h)
+
+# Every senone is scored, so that the two searches can be compared; `lw=1` takes a grammar's alternatives at their
+# probability instead of its 6.5th power, which would punish every choice among many numbers; `bestpath` would build a
+# lattice that is exponential in a loop.
+GRAMMAR = {"lw": 1.0, "bestpath": False, "compallsen": True, "loglevel": "FATAL"}
+PHONE_LOOP = {**GRAMMAR, "topn": 2, "beam": 1e-20, "pbeam": 1e-20, "wbeam": 1e-12}
 
 
 class GrammarConfig(Struct, frozen=True, forbid_unknown_fields=True):
-    """accept: confidence below which speech is rejected as outside the grammar."""
+    """When a grammar's sentence is believed.
+
+    accept: confidence below which speech is rejected as outside the grammar
+    listen_ms: sound to hear, lead included, before decoding begins: the channel and level are judged from it
+    trust_ms: how much sound the expected channel (the usual one, later that of this session) weighs against it
+    """
 
     accept: float = 0.5
+    listen_ms: int = 800
+    trust_ms: int = 200
 
 
 class GrammarModel:
-    """A checked grammar and what pocketsphinx needs for it. Shared; decoders are made per session."""
+    """A checked grammar and what pocketsphinx needs for it. Shared; searches are made per session (about 40 ms).
+
+    words: all words of the grammar
+    guessed: those the dictionary lacks, with the pronunciation made up for them (a caller may warn about them)
+    Raises `GrammarInvalid` for a grammar that cannot be compiled, `DependencyMissing` without pocketsphinx.
+    """
 
     name = "pocketsphinx-grammar"
 
     def __init__(self, jsgf: str, config: GrammarConfig | None = None) -> None:
         self.config = config or GrammarConfig()
-        self.jsgf = jsgf
-        _pocketsphinx()
+        self._ps = _pocketsphinx()
+        self.jsgf = single_top(jsgf)
+        self.words = words_of(self.jsgf)
+        self._lines, self.guessed = pronounce(self.words, Path(self._ps.get_model_path("en-us/cmudict-en-us.dict")))
+        self.search()
+
+    def search(self) -> Any:
+        """A decoder for the grammar."""
+        return self._decoder(self.jsgf, self._lines, GRAMMAR)
+
+    def loop(self) -> Any:
+        """A decoder that follows any speech, phone by phone."""
+        lines = [f"{phone.lower()} {phone}" for phone in PHONES.split()]
+        return self._decoder(LOOP.format(" | ".join(phone.lower() for phone in PHONES.split())), lines, PHONE_LOOP)
 
     def recogniser(self) -> "GrammarRecogniser":
-        """A decoder of its own for one session (about 0.15 s)."""
+        """The searches of one session."""
         return GrammarRecogniser(self)
+
+    def _decoder(self, jsgf: str, lines: list[str], options: dict[str, Any]) -> Any:
+        # pocketsphinx reads dictionaries from files only, at once; with its own of 134,000 words it takes 80 MB more.
+        with tempfile.TemporaryDirectory(prefix="visavis-") as folder:
+            path = Path(folder, "words.dict")
+            path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+            hmm = self._ps.get_model_path("en-us/en-us")
+            decoder = self._ps.Decoder(hmm=hmm, dict=str(path), lm=None, **options)
+        try:
+            decoder.add_jsgf_string("grammar", jsgf)
+        except (RuntimeError, ValueError) as error:
+            raise GrammarInvalid(f"pocketsphinx cannot compile the grammar ({error}): {jsgf[:200]!r}…") from error
+        decoder.activate_search("grammar")
+        return decoder
 
 
 class GrammarRecogniser:
-    """One session's stream."""
+    """One session's stream: the grammar's search, the phone loop, and the mean cepstrum of this session's speech."""
 
-    feed_cost = 60_000_000
-    finish_cost = 3_000_000
+    feed_cost = 80_000_000
+    finish_cost = 2_000_000
     joins = True
 
     def __init__(self, model: GrammarModel) -> None:
         self.model = model
-        ps = _pocketsphinx()
-        self._decoder = ps.Decoder(
-            hmm=ps.get_model_path("en-us/en-us"),
-            dict=ps.get_model_path("en-us/cmudict-en-us.dict"),
-            lm=None,
-            loglevel="FATAL",
-            bestpath=False,
-            compallsen=True,
-        )
-        self._decoder.add_jsgf_string("grammar", model.jsgf)
-        self._decoder.activate_search("grammar")
+        self._searches = (model.search(), model.loop())
+        self._front = model.search()  # computes cepstra only
+        self._listen = model.config.listen_ms * RATE // 1000
         self._open = False
+        self.reset()
 
     def start(self) -> None:
-        if self._open:
-            self._decoder.end_utt()
-        self._decoder.start_utt()
-        self._open = True
+        """A stretch of speech begins."""
+        self._end()
+        self._early: list[Samples] = []
+        self._fed = 0
 
     def feed(self, samples: Samples) -> None:
-        self._decoder.process_raw(samples.tobytes(), False, False)
+        """The first `listen_ms` are kept and decoded together, the rest as it comes."""
+        self._fed += len(samples)
+        if self._open:
+            self._decode(samples)
+            return
+        self._early.append(samples)
+        if self._fed >= self._listen:
+            self._begin()
 
     def partial(self) -> Hypothesis:
-        return self._hypothesis()
+        """What the grammar makes of the speech so far, if it is likely enough. `complete` is not known yet."""
+        return self._heard(complete=False) if self._open else Hypothesis()
 
     def finish(self) -> Hypothesis:
-        self._decoder.end_utt()
-        self._open = False
-        return self._hypothesis()
+        """The sentence, or a rejection with the nearest one as its guess."""
+        if not self._open:
+            if self._fed < 2 * WINDOW:
+                return Hypothesis()
+            self._begin()
+        before = self._heard(complete=False)
+        self._end()
+        heard = self._heard(complete=True)
+        if not heard.text and not heard.guess:  # no sentence ends here: an unfinished one is the nearest there is
+            return Hypothesis(confidence=0.0, guess=before.text or before.guess)
+        if heard.text:
+            self._usual = self._mean
+        return heard
 
     def reset(self) -> None:
+        """Forget the channel."""
+        self._end()
+        self._usual = self._mean = MEAN
+        self._early, self._fed = [], 0
+
+    # --- decoding
+
+    def _begin(self) -> None:
+        samples = np.concatenate(self._early)
+        self._early = []
+        trust = self.model.config.trust_ms / 10
+        mean, frames = _mean_cepstrum(self._front, samples)
+        self._mean = (mean * frames + self._usual * trust) / (frames + trust)
+        for search in self._searches:
+            search.set_cmn(_text(self._mean))
+            search.start_utt()
+        self._open = True
+        self._decode(samples)
+
+    def _decode(self, samples: Samples) -> None:
+        data = samples.tobytes()
+        for search in self._searches:
+            search.process_raw(data, False, False)
+
+    def _end(self) -> None:
         if self._open:
-            self._decoder.end_utt()
+            for search in self._searches:
+                search.end_utt()
             self._open = False
-        self._decoder.set_cmn("40,3,-1")
 
-    def _hypothesis(self) -> Hypothesis:
-        decoder = self._decoder
-        hyp = decoder.hyp()
-        if hyp is None or not hyp.hypstr:
+    def _heard(self, *, complete: bool) -> Hypothesis:
+        path, loop = (_path(search) for search in self._searches)
+        if path is None or not path.words:
             return Hypothesis()
-        words, frames, total = [], 0, 0.0
-        for seg in decoder.seg():
-            if seg.word in SILENT:
-                continue
-            n = seg.end_frame - seg.start_frame + 1
-            score = 1024 * math.log(max(seg.ascore, 1e-300))
-            frames, total = frames + n, total + score
-            words.append(
-                HeardWord(
-                    re.sub(r"\(\d+\)$", "", seg.word),
-                    seg.start_frame * FRAME,
-                    (seg.end_frame + 1) * FRAME,
-                    math.exp(score / n / 10),
-                )
-            )
-        confidence = 1 / (1 + math.exp(-(total / max(frames, 1) + 4.5) * 2))
-        text = " ".join(word.text for word in words)
-        if confidence < self.model.config.accept:
-            return Hypothesis(confidence=confidence, guess=text)
-        return Hypothesis(text, tuple(words), confidence, True)
+        ratio = (path.score - (loop.score if loop else 0.0)) / max(loop.frames if loop else path.frames, 20)
+        sure = confidence(ratio, path.frames)
+        text = " ".join(word.text for word in path.words)
+        if sure < self.model.config.accept:
+            return Hypothesis(confidence=sure, guess=text)
+        return Hypothesis(text, tuple(word._replace(confidence=sure) for word in path.words), sure, complete)
 
 
-@cache
+def confidence(ratio: float, frames: int) -> float:
+    """Probability that the sentence was spoken.
+
+    ratio: log likelihood of the grammar's path less that of the phone loop, per frame of speech
+    frames: of the sentence's words; short ones fit by chance. Logistic regression; docs/decisions/0005-speech.md.
+    """
+    return 1 / (1 + math.exp(-(-0.436 + 1.107 * ratio + 1.454 * min(1.0, frames / 60))))
+
+
+class _Path(NamedTuple):
+    """The best path of a search: its log likelihood, its words, and how many frames are not silence."""
+
+    score: float
+    words: list[HeardWord]
+    frames: int
+
+
+def _path(search: Any) -> _Path | None:
+    hypothesis = search.hyp()
+    if hypothesis is None or hypothesis.score <= 0:
+        return None
+    words = [
+        HeardWord(re.sub(r"\(\d+\)$", "", part.word), part.start_frame * FRAME, (part.end_frame + 1) * FRAME)
+        for part in search.seg()
+        if part.word[0] not in "<[("
+    ]
+    # The library gives exp(score / 1024): its scores are kept in steps of 2^10.
+    return _Path(1024 * math.log(hypothesis.score), words, sum(word.end - word.start for word in words) // FRAME)
+
+
+def _mean_cepstrum(front: Any, samples: Samples) -> tuple[NDArray[np.float64], int]:
+    """Mean of the cepstra of `samples`, float64[13], and how many frames they are.
+
+    pocketsphinx only tells its running mean, in which the mean it was given counts as `MEMORY` frames: solved for ours.
+    """
+    front.set_cmn(_text(MEAN))
+    front.start_utt()
+    front.process_raw(samples.tobytes(), True, False)
+    running = np.array([float(value) for value in front.get_cmn(True).split(",")])
+    front.end_utt()
+    frames = 1 + (len(samples) - WINDOW) // FRAME
+    return ((MEMORY + frames) * running - MEMORY * MEAN) / frames, frames
+
+
+def _text(mean: NDArray[np.float64]) -> str:
+    return ",".join(f"{value:.4f}" for value in mean)
+
+
 def _pocketsphinx() -> Any:
     try:
-        import pocketsphinx  # noqa: PLC0415 - optional
+        import pocketsphinx  # noqa: PLC0415 - optional, and heavy
     except ImportError as error:
         raise DependencyMissing("pocketsphinx", "speech", "grammar speech recognition") from error
     return pocketsphinx
