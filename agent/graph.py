@@ -107,8 +107,8 @@ def _loose(components: Sequence[Part]) -> Iterator[str]:
         for topic in part.reads:
             if topic not in written:
                 yield f"note: {part.name} reads {topic}, which nobody writes"
-    for topic in sorted(written - read):
-        yield f"note: nobody reads {topic}"
+    if written - read:
+        yield f"note: no part here reads {', '.join(sorted(written - read))}"
 
 
 def dot(components: Sequence[Part]) -> str:

@@ -27,6 +27,7 @@ from streams.types import (
     PlayStarted,
     Say,
     SensesEnded,
+    SpeechEnded,
     SpeechStarted,
     TurnCommitted,
     TurnDropped,
@@ -89,8 +90,9 @@ class Narrator:
         self._speaking: Line | None = None
         self._waiting: tuple[int, TurnWaiting] | None = None
         self._onset = 0
+        self._talking = False
+        self._spans: dict[int, tuple[int, int | None]] = {}  # by stretch of speech: start and end
         self._last_words: Words | None = None
-        self._told: set[int] = set()
         self._commits: dict[int, tuple[int, int | None]] = {}  # when, and the end of the person's speech
         self._says: dict[int, _Saying] = {}
         self._doing: dict[int, tuple[int, Call | Command]] = {}
@@ -101,7 +103,7 @@ class Narrator:
         """The lines that this packet completes, oldest first."""
         self._t = max(self._t, packet.at)
         match packet.data:
-            case SpeechStarted() | Words() as percept:
+            case SpeechStarted() | SpeechEnded() | Words() as percept:
                 return self._percept(percept, packet)
             case Say(id=number) as say:
                 self._says[number] = _Saying(say)
@@ -147,19 +149,23 @@ class Narrator:
 
     # --- the person
 
-    def _percept(self, percept: SpeechStarted | Words, packet: Packet[Any]) -> list[Line]:
+    def _percept(self, percept: SpeechStarted | SpeechEnded | Words, packet: Packet[Any]) -> list[Line]:
         match percept:
-            case SpeechStarted():
-                self._onset = packet.t
+            case SpeechStarted(segment=segment):
+                self._onset, self._talking = packet.t, True
+                self._spans[segment] = (packet.t, None)
                 self._speaking = Line(packet.t, "person", Text("(speaks)", GREY))
                 waiting, self._waiting = self._waiting, None
                 if waiting is not None:
                     what = f"the person goes on: {_judgement(waiting[1], 'asked to wait')}"
                     return [Line(packet.at, "", Text(what, NOTE))]
-            case Words(final=True):
+            case SpeechEnded(segment=segment):
+                self._talking = False
+                self._spans[segment] = (self._spans.get(segment, (packet.t, None))[0], packet.t)
+            case Words(final=True, segment=segment):
                 self._last_words, self._speaking = percept, None
-                self._told.add(percept.segment)
-                return [Line(packet.at, "person", _said(percept, self._onset, packet.t))]
+                start, end = self._spans.pop(segment, (packet.t, None))
+                return [Line(packet.at, "person", _said(percept, start, packet.t if end is None else end))]
             case Words():
                 self._last_words = percept
                 if percept.text:
@@ -175,6 +181,7 @@ class Narrator:
                 return self._committed(turn, t)
             case TurnDropped(turn=number, reason=reason, text=text):
                 self._waiting = None
+                self._let_go()
                 quoted = f' "{text}"' if text else ""
                 return [Line(t, "", Text(f"turn {number} dropped: {_WHY.get(reason, reason)}{quoted}", NOTE))]
             case OverlapPaused(turn=turn):
@@ -200,13 +207,18 @@ class Narrator:
         waiting, self._waiting = self._waiting, None
         if turn.reason == "unasked":
             return [Line(t, "", Text(f"turn {turn.turn}: the agent takes the floor by itself", NOTE))]
+        self._let_go()
         if turn.reason == "no_final" and turn.text:
-            self._speaking = None
             lines.append(Line(t, "person", Text(turn.text, PERSON)))
         what = f"turn {turn.turn} taken"
         if waiting is not None:
             what += f": {_judgement(waiting[1], 'waited', t - turn.end_ns)}"
         return [*lines, Line(t, "", Text(what + _WHY.get(turn.reason, ""), NOTE))]
+
+    def _let_go(self) -> None:
+        """A turn is over: if nobody speaks, partial words that were never followed by final ones are no longer shown."""
+        if not self._talking:
+            self._speaking = None
 
     # --- the agent
 

@@ -28,7 +28,7 @@ _STAGES = {
 
 def render(report: Report) -> RenderableType:
     """`report` as something a `rich.console.Console` prints; plain text in a pipe, readable in 80 columns."""
-    parts: list[RenderableType] = [_summary(report)]
+    parts: list[RenderableType] = [_heading("Session"), _summary(report)]
     if report.turns:
         parts += [_heading("Turns: ms from the end of speech until each stage"), _turns(report)]
     if report.barge_ins:
@@ -52,7 +52,7 @@ def _summary(report: Report) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     rows = [
-        ("session", f"{report.duration_s:.2f} s"),
+        ("length", f"{report.duration_s:.2f} s"),
         ("turns", f"{report.opened} opened, {len(report.turns)} committed, {sum(report.dropped.values())} dropped"),
         ("  dropped", dropped or "-"),
         ("  answered", _share(report.answered)),

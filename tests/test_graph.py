@@ -39,8 +39,7 @@ camera (source)
 taps (see packets, publish none)
 └─ view: percept, turn
 
-note: nobody reads image
-note: nobody reads playback"""
+note: no part here reads image, playback"""
 
 
 def test_the_tree_is_golden() -> None:

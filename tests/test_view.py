@@ -23,6 +23,7 @@ from streams.types import (
     Played,
     PlayStarted,
     Say,
+    SpeechEnded,
     SpeechStarted,
     TurnCommitted,
     TurnWaiting,
@@ -159,11 +160,15 @@ def test_words_appear_as_they_are_spoken_and_heard() -> None:
 
 def test_a_turn_whose_final_words_never_came_shows_its_words() -> None:
     told = Told()
+    told((PERCEPT, 100, SpeechStarted(1, 0)), (PERCEPT, 400, Words(1, "turn left", (), False)))
+    told((PERCEPT, 500, SpeechEnded(1, 0)))
+    assert told.now == ["person: turn left"]
     commit = TurnCommitted(1, "turn left", (), 1.0, 0, 500 * MS, "no_final")
     assert told((TURN, 1500, commit)) == [
         "1500 person: turn left",
         "1500 : turn 1 taken, the recogniser's final words did not come",
     ]
+    assert told.now == []
 
 
 def test_faults_and_what_never_ended_are_told() -> None:
