@@ -216,7 +216,7 @@ class Narrator:
         return [*lines, Line(t, "", Text(what + _WHY.get(turn.reason, ""), NOTE))]
 
     def _let_go(self) -> None:
-        """A turn is over: if nobody speaks, partial words that were never followed by final ones are no longer shown."""
+        """A turn is over: unless somebody speaks, partial words that no final ones followed are shown no longer."""
         if not self._talking:
             self._speaking = None
 
