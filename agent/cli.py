@@ -1,6 +1,7 @@
 """The command line. Parses, calls, and prints errors as one sentence; every heavy import waits until it is needed."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +12,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command. Returns the exit code: 0 well, 1 found different or unhealthy, 2 an error, 130 interrupted."""
     from streams.errors import VisavisError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign shows "?" and not an error
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.command(arguments))

@@ -7,6 +7,7 @@ one session's state on it, for graphs that carry state from call to call. Knows 
 Which execution provider runs the graph is never silent: `Model.provider` says which, `Model.fallback` why not a better.
 """
 
+import os
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -158,7 +159,12 @@ class Stream:
 
 
 def runtime() -> Any:
-    """The module `onnxruntime`, imported here for the first time. Raises `ProviderMissing`."""
+    """The module `onnxruntime`, imported here for the first time. Raises `ProviderMissing`.
+
+    Its telemetry, which recent wheels have switched on (they write a device id to the cache folder), is switched off:
+    local means local. Whoever wants it sets ORT_DISABLE_TELEMETRY=0 himself.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime  # noqa: PLC0415 - 0.1 s; only sessions that run a model pay for it
     except ImportError as error:
