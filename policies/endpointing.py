@@ -32,13 +32,13 @@ HOLD_WORDS: dict[str, str] = {
 class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Bars and bounds of the wait. Milliseconds are counted from the end of the person's last voiced sound.
 
-    min_wait_ms: wait at a confident end;  max_wait_ms: wait at a certain hold
+    min_wait_ms: wait at a confident end (the turn model has been heard by then);  max_wait_ms: wait at a certain hold
     confident: probability from which the wait is minimal;  curve: how fast the wait grows below it (1 = linearly)
     model_weight, model_neutral: how much of the turn model's log-odds counts, and the probability at which it says
         nothing: it calls most silences an end (docs/decisions/0004-turn-end.md)
     """
 
-    min_wait_ms: int = 270
+    min_wait_ms: int = 290
     max_wait_ms: int = 1600
     confident: float = 0.8
     curve: float = 1.3

@@ -44,8 +44,9 @@ class TurnConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
 
     final_grace_ms: how long after the wait the recogniser's final words are waited for
     noise_ms: speech shorter than this in which no word was understood is noise, not a turn
-    overlap_decide_ms: how long after the pause the agent may think about words it knows
-    overlap_max_ms: how long it may think at all: whoever speaks longer over the agent interrupts it
+    overlap_decide_ms: how long after the pause words are waited for that are more than a backchannel
+    overlap_max_ms: how long it may think at all: whoever speaks longer over the agent interrupts it, and what was
+        shorter and not understood was no wish for the floor
     """
 
     final_grace_ms: int = 700
@@ -55,11 +56,15 @@ class TurnConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
 
 
 class _Overlap(Struct):
-    """The agent (turn `agent`) has paused because the person speaks."""
+    """The agent (turn `agent`) has paused because the person speaks.
+
+    words_ns: from when on partial words decide;  latest_ns: when it is decided at the latest;  next_ns: the next of them
+    """
 
     agent: int
-    decide_ns: int
+    words_ns: int
     latest_ns: int
+    next_ns: int
 
 
 class TurnTaker:
@@ -93,7 +98,7 @@ class TurnTaker:
         """Session time (ns) at which `expire` must be called, None if nothing is waited for."""
         times = [t for turn in self._turns() if (t := self._due(turn)) is not None]
         if self._overlap is not None:
-            times.append(self._overlap.decide_ns)
+            times.append(self._overlap.next_ns)
         return min(times, default=None)
 
     @property
@@ -130,7 +135,7 @@ class TurnTaker:
     def expire(self, now: int) -> list[Decision]:
         """Session time has reached `deadline`."""
         decisions: list[Decision] = []
-        if self._overlap is not None and now >= self._overlap.decide_ns:
+        if self._overlap is not None and now >= self._overlap.next_ns:
             decisions += self._classify(now)
         for turn in self._turns():
             if turn is not self._open or self._overlap is None:
@@ -298,7 +303,8 @@ class TurnTaker:
         if agent is None or self._overlap is not None:
             return []
         config = self.config
-        self._overlap = _Overlap(agent, now + config.overlap_decide_ms * MS, now + config.overlap_max_ms * MS)
+        words = now + config.overlap_decide_ms * MS
+        self._overlap = _Overlap(agent, words, now + config.overlap_max_ms * MS, words)
         return [OverlapPaused(agent, turn.number)]
 
     def _agent_ended(self, now: int) -> list[Decision]:
@@ -316,18 +322,20 @@ class TurnTaker:
             return []
         heard = turn.transcript()
         last = last or now >= overlap.latest_ns
-        if heard.text and not self._is_backchannel(heard.text, whole=turn.final and not turn.speaking):
+        over = not turn.speaking and (turn.final or last)
+        # Partial words come and go. The agent is silent already, so nothing is lost by hearing some more of them.
+        if heard.text and (over or now >= overlap.words_ns) and not self._is_backchannel(heard.text, whole=over):
             return self._cut(overlap.agent, turn.number, "interruption", heard.text, now)
-        if not turn.speaking and (turn.final or last):
+        if over:
             if heard.text:
                 return self._resume(overlap, turn, "backchannel", heard)
-            if not heard.guess or turn.spoken_ns < self.config.noise_ms * MS:
+            if not heard.guess or turn.spoken_ns < self.config.overlap_max_ms * MS:
                 return self._resume(overlap, turn, "noise", heard)
             return self._cut(overlap.agent, turn.number, "interruption", heard.guess, now)
         if last:  # somebody has spoken over the agent for longer than any backchannel takes
             return self._cut(overlap.agent, turn.number, "interruption", heard.text, now)
-        if now >= overlap.decide_ns:
-            overlap.decide_ns = overlap.latest_ns
+        if now >= overlap.words_ns:
+            overlap.next_ns = overlap.latest_ns
         return []
 
     def _is_backchannel(self, text: str, *, whole: bool) -> bool:
