@@ -58,7 +58,8 @@ class TurnConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
 class _Overlap(Struct):
     """The agent (turn `agent`) has paused because the person speaks.
 
-    words_ns: from when on partial words decide;  latest_ns: when it is decided at the latest;  next_ns: the next of them
+    words_ns: from when on partial words decide;  latest_ns: when it is decided at the latest
+    next_ns: the next of the two
     """
 
     agent: int
