@@ -14,11 +14,9 @@ hang: every wait has a bound, and the reason of its end is in the decision.
 from collections.abc import Collection
 from typing import Any
 
-from msgspec import Struct
-
-from policies.backchannels import is_backchannel, spoken_backchannels
 from policies.endpointing import EndpointingConfig, judge
-from policies.transcript import Stretch, Transcript, UserTurn
+from policies.overlap import Overlap
+from policies.transcript import Stretch, UserTurn
 from streams.clock import MS
 from streams.packet import Packet
 from streams.types import (
@@ -55,19 +53,6 @@ class TurnConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
     overlap_max_ms: int = 800
 
 
-class _Overlap(Struct):
-    """The agent (turn `agent`) has paused because the person speaks.
-
-    words_ns: from when on partial words decide;  latest_ns: when it is decided at the latest
-    next_ns: the next of the two
-    """
-
-    agent: int
-    words_ns: int
-    latest_ns: int
-    next_ns: int
-
-
 class TurnTaker:
     """Decides whose turn it is, from the packets alone; the same packets give the same decisions.
 
@@ -82,12 +67,11 @@ class TurnTaker:
         stop_words: Collection[str] = (),
     ) -> None:
         self.config = config or TurnConfig()
-        self._backchannels = spoken_backchannels(self.config.language)
         self._stop_words = frozenset(_plain(word) for word in stop_words)
         self._last_turn = 0
         self._open: UserTurn | None = None
         self._closed: list[UserTurn] = []
-        self._overlap: _Overlap | None = None
+        self._overlap: Overlap | None = None
         self._replying: set[int] = set()
         self._saying: dict[int, int] = {}
         self._asked = False
@@ -304,8 +288,7 @@ class TurnTaker:
         if agent is None or self._overlap is not None:
             return []
         config = self.config
-        words = now + config.overlap_decide_ms * MS
-        self._overlap = _Overlap(agent, words, now + config.overlap_max_ms * MS, words)
+        self._overlap = Overlap.begin(agent, now, config.overlap_decide_ms, config.overlap_max_ms)
         return [OverlapPaused(agent, turn.number)]
 
     def _agent_ended(self, now: int) -> list[Decision]:
@@ -321,38 +304,16 @@ class TurnTaker:
         if overlap is None or turn is None:
             self._overlap = None
             return []
+        verdict = overlap.classify(turn, now, language=self.config.language, asked=self._asked, last=last)
+        if verdict == "undecided":
+            return []
         heard = turn.transcript()
-        last = last or now >= overlap.latest_ns
-        over = not turn.speaking and (turn.final or last)
-        # Partial words come and go. The agent is silent already, so nothing is lost by hearing some more of them.
-        if heard.text and (over or now >= overlap.words_ns) and not self._is_backchannel(heard.text, whole=over):
-            return self._cut(overlap.agent, turn.number, "interruption", heard.text, now)
-        if over:
-            if heard.text:
-                return self._resume(overlap, turn, "backchannel", heard)
-            if not heard.guess or turn.spoken_ns < self.config.overlap_max_ms * MS:
-                return self._resume(overlap, turn, "noise", heard)
-            return self._cut(overlap.agent, turn.number, "interruption", heard.guess, now)
-        if last:  # somebody has spoken over the agent for longer than any backchannel takes
-            return self._cut(overlap.agent, turn.number, "interruption", heard.text, now)
-        if now >= overlap.words_ns:
-            overlap.next_ns = overlap.latest_ns
-        return []
-
-    def _is_backchannel(self, text: str, *, whole: bool) -> bool:
-        """Whether `text` is (or, while not `whole`, may become) a backchannel. An answer to a question is none."""
-        if self._asked:
-            return False
-        plain = _plain(text)
-        if is_backchannel(plain, self.config.language):
-            return True
-        return not whole and any(phrase.startswith(plain) for phrase in self._backchannels)
-
-    def _resume(self, overlap: _Overlap, turn: UserTurn, reason: str, heard: Transcript) -> list[Decision]:
+        if verdict == "interruption":
+            return self._cut(overlap.agent, turn.number, verdict, heard.text or heard.guess, now)
         self._overlap = None
         self._forget(turn)
         return [
-            OverlapResumed(overlap.agent, turn.number, reason, heard.text),
+            OverlapResumed(overlap.agent, turn.number, verdict, heard.text),
             TurnDropped(turn.number, "backchannel" if heard.text else "no_words", heard.text),
         ]
 
