@@ -1,7 +1,8 @@
-"""Speech to the sample: what is heard, held, resumed and cut, looked for in the sound itself."""
+"""Speech to text: the encoder's bookkeeping with a stand-in recogniser, and the grammar recogniser on real speech."""
 
-import asyncio
-from itertools import pairwise
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,341 +10,278 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embodied.errors import VoiceError
-from embodied.ports import Chunk
-from embodied.speech import SpeechActuator
-from embodied.voices.scripted import ToneVoice
-from streams.bus import Bus
-from streams.clock import MS, SECOND, Clock, run
-from streams.devices.speaker import SimulatedSpeaker
-from streams.topics import FEEDBACK, PLAYBACK
-from streams.types import Fault, Outcome, Played, PlayStarted, Say
+from streams.audio.blocks import SAMPLE
+from streams.clock import MS, SECOND
+from streams.encoders.recognisers import GrammarInvalid, HeardWord, Hypothesis, Recogniser, RecogniserModel
+from streams.encoders.recognisers.jsgf import pronounce, single_top, words_of
+from streams.encoders.speech import SpeechConfig, SpeechEncoder
+from streams.encoders.vad import Segments, VadConfig
+from streams.packet import Packet
+from streams.ports import Emit, Encoder
+from streams.topics import AUDIO, VOICE, Topic
+from streams.types import Audio, Samples, Voice, Words
 
-RATE = 16000
-BLOCK = RATE // 50
-
-
-class Stage:
-    """A speech actuator on a simulated speaker, and what was published."""
-
-    def __init__(self, voice: Any = None, *, latency_blocks: int = 0, **options: Any) -> None:
-        self.clock = Clock()
-        self.bus = Bus(self.clock)
-        self.lane = self.bus.open(FEEDBACK, PLAYBACK)
-        self.voice = voice or ToneVoice(RATE, word_ms=100, gap_ms=30)
-        self.speaker = SimulatedSpeaker(self.bus, self.clock, self.voice.rate, latency_blocks=latency_blocks)
-        self.speech = SpeechActuator(self.voice, self.speaker, self.bus, self.clock, **options)
-
-    def read(self) -> "Record":
-        packets = []
-        while (packet := self.lane.take()) is not None:
-            packets.append(packet)
-        return Record([p for p in packets if p.topic is FEEDBACK], [p for p in packets if p.topic is PLAYBACK])
+RATE = 16_000
+HOP = 512
 
 
-class Record:
-    def __init__(self, feedback: list[Any], playback: list[Any]) -> None:
-        self.feedback = [packet.data for packet in feedback]
-        self.packets = feedback
-        end = max((packet.data.end for packet in playback), default=0)
-        self.wave = np.zeros(end, np.int16)
-        taken = np.zeros(end, bool)
-        for packet in playback:
-            audio = packet.data
-            assert not taken[audio.start : audio.end].any(), "blocks overlap"
-            taken[audio.start : audio.end] = True
-            assert packet.t == packet.at == round(audio.end * SECOND / audio.rate)
-            self.wave[audio.start : audio.end] = audio.samples
-        self.heard = np.concatenate([packet.data.samples for packet in playback]) if playback else np.zeros(0, np.int16)
+class Levels:
+    """Stands in for a recogniser: writes down the loudness of each 0.1 s, so that its text shows what it heard.
 
-    def played(self) -> list[Played]:
-        return [data for data in self.feedback if isinstance(data, Played)]
+    sentences: a stretch whose text is none of these is rejected (None: nothing is)
+    """
 
+    feed_cost, finish_cost = 50_000_000, 1_000_000
 
-def spoken(voice: ToneVoice, text: str) -> np.ndarray:
-    chunks = [chunk.samples for chunk in voice.speak(text)]
-    return np.concatenate(chunks) if chunks else np.zeros(0, np.int16)
+    def __init__(self, sentences: tuple[str, ...] | None = None) -> None:
+        self.joins = sentences is not None
+        self.sentences = sentences
+        self.resets = 0
+        self.heard: list[Samples] = []
 
+    def start(self) -> None:
+        self.heard = []
 
-def test_a_say_is_heard_whole_and_told_word_by_word() -> None:
-    async def main() -> tuple[Outcome, Record]:
-        stage = Stage()
-        async with stage.speaker.device():
-            outcome = await stage.speech.perform(Say("Go to the kitchen, please.", turn=1, id=1))
-        await stage.speech.aclose()
-        return outcome, stage.read()
+    def feed(self, samples: Samples) -> None:
+        self.heard.append(samples)
 
-    outcome, record = run(main(), virtual=True)
-    assert (outcome.status, outcome.result) == ("done", "Go to the kitchen, please.")
-    voice = ToneVoice(RATE, word_ms=100, gap_ms=30)
-    want = spoken(voice, "Go to the kitchen, please.")
-    assert np.array_equal(record.heard[: len(want)], want)
-    assert not record.heard[len(want) :].any()
-    words = record.played()
-    assert [word.text for word in words] == ["Go", "to", "the", "kitchen", "please"]
-    # The times of a word are where it really is in the sound.
-    for word in words:
-        first, last = round(word.start_ns * RATE / SECOND), round(word.end_ns * RATE / SECOND)
-        assert np.array_equal(record.wave[first:last], voice.tone(word.text))
-    started = [packet for packet in record.packets if isinstance(packet.data, PlayStarted)]
-    assert len(started) == 1
-    assert started[0].t == words[0].start_ns
+    def partial(self) -> Hypothesis:
+        return self._text(final=False)
+
+    def finish(self) -> Hypothesis:
+        return self._text(final=True)
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def _text(self, *, final: bool) -> Hypothesis:
+        sound = np.concatenate([*self.heard, np.empty(0, np.int16)])
+        words: list[HeardWord] = []
+        for at in range(0, len(sound) - 1600 + 1, 1600):
+            level = int(np.abs(sound[at : at + 1600]).max()) // 1000
+            if level and (not words or words[-1].text != str(level)):
+                words.append(HeardWord(str(level), at, at + 1600))
+        text = " ".join(word.text for word in words)
+        if final and self.sentences is not None and text not in self.sentences:
+            return Hypothesis(guess=text, half=any(sentence.startswith(text) for sentence in self.sentences))
+        return Hypothesis(text, tuple(words), 0.9, self.sentences is not None and final, half=True)
 
 
-def test_says_follow_each_other_without_waiting_for_the_voice() -> None:
-    """The second Say is synthesised while the first plays: between them lies the asked-for gap and nothing more."""
-
-    async def main() -> tuple[list[Outcome], Record]:
-        stage = Stage(ToneVoice(RATE, 100, 0, cost=200 * MS), gap_ms=40)
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(stage.speech.perform(Say(text, turn=1, id=place)))
-                for place, text in enumerate(("one two three four", "five", "six"), 1)
-            ]
-            await asyncio.wait(tasks)
-        return [task.result() for task in tasks], stage.read()
-
-    outcomes, record = run(main(), virtual=True)
-    assert [outcome.status for outcome in outcomes] == ["done"] * 3
-    words = record.played()
-    assert [word.text for word in words] == ["one", "two", "three", "four", "five", "six"]
-    assert [after.start_ns - before.end_ns for before, after in pairwise(words)] == [0, 0, 0, 40 * MS, 40 * MS]
+def tone(*parts: tuple[int, float]) -> Samples:
+    """Sound of (level in thousands, seconds); level 0 is silence."""
+    return np.concatenate([np.full(round(seconds * RATE), level * 1000 + 1, np.int16) for level, seconds in parts])
 
 
-@pytest.mark.parametrize("latency_blocks", [0, 1, 3])
-def test_every_cut_instant_tells_exactly_the_words_in_the_sound(latency_blocks: int) -> None:
-    text = "alpha beta gamma"
-    voice = ToneVoice(RATE, word_ms=60, gap_ms=20)
-    want = spoken(voice, text)
+def drive(
+    encoder: Encoder, sound: Samples, blocks: Iterator[int], voiced: Callable[[Samples], float] | None = None
+) -> list[Emit]:
+    """`sound` in blocks through a detector (loud is voiced) and `encoder`, in the order of a session."""
+    segments = Segments(VadConfig(), HOP * SAMPLE)
+    heard: list[Emit] = []
+    at = hop = 0
 
-    async def main(cut_at: int) -> tuple[Outcome, Record, int]:
-        stage = Stage(voice, latency_blocks=latency_blocks)
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            task = group.create_task(stage.speech.perform(Say(text, turn=4, id=1)))
-            await stage.clock.sleep_until(cut_at)
-            stage.speech.cut(4)
-            await task
-            await asyncio.sleep(0.5)
-        return task.result(), stage.read(), cut_at
+    def push(topic: Topic[Any], t: int, data: Any) -> None:
+        packet = Packet(topic, t, t, 0, 0, data)
+        assert encoder.cost(packet) >= 0
+        heard.extend(encoder.push(packet))
 
-    for cut_at in range(0, 330 * MS, 1_700_000):
-        outcome, record, cut = run(main(cut_at), virtual=True)
-        heard = record.heard
-        loud = int(np.flatnonzero(heard)[-1]) + 1 if heard.any() else 0
-        # Nothing is audible later than one block (and the latency of the device) after the cut.
-        after = round(cut * RATE / SECOND) + BLOCK * (1 + latency_blocks)
-        assert not record.wave[after:].any()
-        # What was heard is the beginning of the speech, but for the fade of 5 ms.
-        fade = RATE // 200
-        assert np.array_equal(heard[: max(0, loud - fade)], want[: max(0, loud - fade)])
-        words = [word.text for word in record.played()]
-        ends = [60, 140, 220]
-        assert words == text.split()[: sum(end * RATE // 1000 <= loud + 1 for end in ends)]
-        assert outcome.result == " ".join(words)
-        assert outcome.status == ("done" if len(words) == 3 else "cut" if loud else "fenced")
-
-
-def test_a_cut_does_not_click() -> None:
-    async def main(cut_at: int) -> Record:
-        stage = Stage(ToneVoice(RATE, word_ms=400, gap_ms=0))
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            group.create_task(stage.speech.perform(Say("tone", turn=1, id=1)))
-            await stage.clock.sleep_until(cut_at)
-            stage.speech.cut(1)
-        return stage.read()
-
-    steepest = int(np.abs(np.diff(ToneVoice(RATE).tone("tone").astype(int))).max())
-    for cut_at in range(60 * MS, 100 * MS, 1_300_000):
-        sound = run(main(cut_at), virtual=True).heard.astype(int)
-        assert np.abs(np.diff(np.append(sound[BLOCK:], 0))).max() <= steepest * 1.1
+    while at < len(sound):
+        block = sound[at : at + next(blocks)]
+        push(AUDIO, (at + len(block)) * SAMPLE, Audio(block, RATE, at))
+        at += len(block)
+        while hop + HOP <= at:
+            loud = (
+                float(np.abs(sound[hop : hop + HOP]).max() >= 1000)
+                if voiced is None
+                else voiced(sound[hop : hop + HOP])
+            )
+            hop += HOP
+            change = segments.feed(hop * SAMPLE, loud)
+            if change:
+                push(*change)
+            push(VOICE, hop * SAMPLE, Voice(loud, segments.speaking))
+    if (end := segments.close(hop * SAMPLE)) is not None:
+        push(*end)
+    heard.extend(encoder.flush())
+    return heard
 
 
-def test_pause_holds_the_place_and_resume_misses_nothing() -> None:
-    async def main(pause_at: int) -> tuple[Outcome, Record]:
-        stage = Stage()
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            task = group.create_task(stage.speech.perform(Say("one two three", turn=2, id=1)))
-            await stage.clock.sleep_until(pause_at)
-            stage.speech.pause(2)
-            await stage.clock.sleep_until(pause_at + SECOND)
-            stage.speech.resume(2)
-            await task
-        return task.result(), stage.read()
-
-    want = spoken(ToneVoice(RATE, word_ms=100, gap_ms=30), "one two three")
-    for pause_at in range(0, 450 * MS, 7 * MS):
-        outcome, record = run(main(pause_at), virtual=True)
-        assert outcome.status == "done"
-        assert np.array_equal(record.heard[: len(want)], want)
-        silent = round(pause_at * RATE / SECOND) + BLOCK
-        assert not record.wave[silent : silent + RATE - 2 * BLOCK].any()
-        for word in record.played():
-            last = round(word.end_ns * RATE / SECOND)
-            assert record.wave[last - 40 : last].any()
+def always(size: int) -> Iterator[int]:
+    while True:
+        yield size
 
 
-def test_an_idle_or_paused_speaker_sets_no_timer() -> None:
-    async def main() -> float:
-        stage = Stage()
-        loop = asyncio.get_running_loop()
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            task = group.create_task(stage.speech.perform(Say("one two three", turn=2, id=1)))
-            await asyncio.sleep(0.1)
-            stage.speech.pause(2)
-            await asyncio.sleep(1)
-            assert not [timer for timer in loop._scheduled if not timer.cancelled()]
-            stage.speech.resume(2)
-            await task
-            await asyncio.sleep(1)
-            assert not [timer for timer in loop._scheduled if not timer.cancelled()]
-        return loop.time()
-
-    run(main(), virtual=True)
+def finals(emits: list[Emit]) -> list[Words]:
+    return [emit.data for emit in emits if emit.data.final]
 
 
-def test_a_cut_of_one_turn_spares_the_next() -> None:
-    async def main() -> tuple[list[Outcome], Record]:
-        stage = Stage(gap_ms=0)
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(stage.speech.perform(Say(text, turn=turn, id=turn)))
-                for turn, text in ((1, "one two three"), (2, "four five"))
-            ]
-            await asyncio.sleep(0.15)
-            stage.speech.cut(1)
-            late = await stage.speech.perform(Say("late", turn=1, id=3))
-        return [*(task.result() for task in tasks), late], stage.read()
-
-    outcomes, record = run(main(), virtual=True)
-    assert [outcome.status for outcome in outcomes] == ["cut", "done", "fenced"]
-    assert [word.text for word in record.played()] == ["one", "four", "five"]
-    want = spoken(ToneVoice(RATE, word_ms=100, gap_ms=30), "four five")
-    sound = record.heard
-    begin = len(sound) - len(want) - (-len(want)) % BLOCK
-    assert np.array_equal(sound[begin : begin + len(want)], want)
+SCENE = tone((0, 0.7), (3, 0.5), (5, 0.4), (0, 0.9), (4, 0.6), (0, 0.1), (6, 0.3), (0, 0.5), (2, 0.2))
 
 
-def test_cancelling_is_cutting() -> None:
-    async def main() -> tuple[Outcome, Record]:
-        stage = Stage()
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            task = group.create_task(stage.speech.perform(Say("one two three", turn=2, id=1)))
-            await asyncio.sleep(0.2)
-            task.cancel()
-            await asyncio.sleep(1)
-        return task.result(), stage.read()
-
-    outcome, record = run(main(), virtual=True)
-    assert (outcome.status, outcome.result) == ("cut", "one")
-    assert [word.text for word in record.played()] == ["one"]
-    assert not record.wave[RATE * 22 // 100 :].any()
+def test_one_final_per_segment_with_partials_before_and_words_on_the_session_clock() -> None:
+    emits = drive(SpeechEncoder(Levels()), SCENE, always(320))
+    assert [words.text for words in finals(emits)] == ["3 5", "4 6", "2"]
+    assert [words.segment for words in finals(emits)] == [1, 2, 3]
+    first = finals(emits)[0].words
+    assert abs(first[0].start_ns - 700 * MS) <= 100 * MS
+    assert abs(first[1].start_ns - 1200 * MS) <= 100 * MS
+    texts = [emit.data.text for emit in emits if emit.data.segment == 1 and not emit.data.final]
+    assert texts == ["3", "3 5"]  # only when the text changed
+    assert [emit.t for emit in emits] == sorted(emit.t for emit in emits)
 
 
-class BrokenVoice(ToneVoice):
-    """Fails on texts with "broken" after their first word."""
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(1, 5000), min_size=1, max_size=20))
+def test_the_blocks_make_no_difference(sizes: list[int]) -> None:
+    def repeat() -> Iterator[int]:
+        while True:
+            yield from sizes
 
-    def speak(self, text: str) -> Any:
-        chunks = super().speak(text)
-        if "broken" in text:
-            yield next(chunks)
-            raise VoiceError("no breath left")
-        yield from chunks
-
-
-def test_a_voice_that_fails_is_told_and_the_next_say_is_heard() -> None:
-    async def main() -> tuple[list[Outcome], Record]:
-        stage = Stage(BrokenVoice(RATE, word_ms=100, gap_ms=30))
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(stage.speech.perform(Say(text, turn=1, id=place)))
-                for place, text in enumerate(("very broken text", "all is well"), 1)
-            ]
-        return [task.result() for task in tasks], stage.read()
-
-    outcomes, record = run(main(), virtual=True)
-    assert [(outcome.status, outcome.result) for outcome in outcomes] == [("failed", "very"), ("done", "all is well")]
-    assert outcomes[0].detail == "no breath left"
-    assert [data.error for data in record.feedback if isinstance(data, Fault)] == ["VoiceError"]
+    wanted = drive(SpeechEncoder(Levels()), SCENE, always(320))
+    assert drive(SpeechEncoder(Levels()), SCENE, repeat()) == wanted
+    for size in (160, 512, RATE):
+        assert drive(SpeechEncoder(Levels()), SCENE, always(size)) == wanted
 
 
-class CountingVoice(ToneVoice):
-    """Counts how many samples it has been asked for."""
-
-    made = 0
-
-    def speak(self, text: str) -> Any:
-        for chunk in super().speak(text):
-            self.made += len(chunk.samples)
-            yield Chunk(chunk.samples, chunk.marks)
+def test_the_lead_keeps_the_first_phones() -> None:
+    recogniser = Levels()
+    quiet_start = tone((0, 1.0), (3, 0.5), (0, 0.3))
+    drive(SpeechEncoder(recogniser, SpeechConfig(lead_ms=300)), quiet_start, always(320))
+    sound = np.concatenate(recogniser.heard)
+    assert 0.25 * RATE < int(np.argmax(sound >= 1000)) < 0.35 * RATE
 
 
-def test_synthesis_runs_ahead_and_no_further() -> None:
-    async def main() -> int:
-        voice = CountingVoice(RATE, word_ms=100, gap_ms=0)
-        stage = Stage(voice, ahead_s=2.0)
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            group.create_task(stage.speech.perform(Say("word " * 600, turn=1, id=1)))
-            await asyncio.sleep(1)
-            made = voice.made
-            stage.speech.cut(1)
-        return made
-
-    assert RATE * 3 <= run(main(), virtual=True) <= RATE * 3.5
+def test_a_pause_in_the_middle_of_a_sentence_is_bridged() -> None:
+    halves = tone((0, 0.5), (3, 0.5), (0, 0.7), (4, 0.5), (0, 0.5))
+    said = finals(drive(SpeechEncoder(Levels(("3 4",))), halves, always(320)))
+    assert [(words.text, words.guess) for words in said] == [("", "3"), ("3 4", "")]
+    assert said[1].segment == 2
+    assert abs(said[1].words[0].start_ns - 500 * MS) <= 100 * MS  # reaches back into the first stretch
+    assert abs(said[1].words[1].start_ns - 1700 * MS) <= 130 * MS  # and times skip the pause
 
 
-STEPS = st.lists(
-    st.tuples(st.sampled_from(["say", "pause", "resume", "hush", "halt"]), st.integers(0, 3), st.integers(0, 400)),
-    max_size=14,
-)
+def test_two_sentences_are_not_joined_and_a_long_pause_is_not_bridged() -> None:
+    both = tone((0, 0.5), (3, 0.5), (0, 0.7), (4, 0.5), (0, 0.5))
+    assert [words.text for words in finals(drive(SpeechEncoder(Levels(("3", "4", "3 4"))), both, always(320)))] == [
+        "3",
+        "4",
+    ]
+    late = tone((0, 0.5), (3, 0.5), (0, 3.0), (4, 0.5), (0, 0.5))
+    assert [words.text for words in finals(drive(SpeechEncoder(Levels(("3 4",))), late, always(320)))] == ["", ""]
 
 
-@settings(max_examples=150, deadline=None)
-@given(STEPS, st.sampled_from([0, 1]))
-def test_any_sequence_of_orders_keeps_the_account(steps: list[tuple[str, int, int]], latency_blocks: int) -> None:
-    """Each Say ends exactly once; what is told as played is in the sound, in full, and nothing else is."""
+def test_a_long_stretch_is_decoded_in_pieces() -> None:
+    recogniser = Levels()
+    config = SpeechConfig(max_stretch_ms=1000)
+    said = finals(drive(SpeechEncoder(recogniser, config), tone((0, 0.5), (3, 0.7), (5, 0.9), (7, 0.9)), always(320)))
+    assert len(said) == 1
+    assert set(said[0].text.split()) == {"3", "5", "7"}
+    assert not said[0].complete
+    assert sum(map(len, recogniser.heard)) <= 1.1 * RATE  # bounded memory and cost
 
-    async def main() -> tuple[dict[int, Outcome], dict[int, str], Record]:
-        stage = Stage(ToneVoice(RATE, word_ms=50, gap_ms=10), latency_blocks=latency_blocks)
-        texts: dict[int, str] = {}
-        tasks = {}
-        turn = 1
-        async with stage.speaker.device(), asyncio.TaskGroup() as group:
-            for kind, step, wait in steps:
-                turn += step == 3
-                match kind:
-                    case "say":
-                        number = len(texts) + 1
-                        texts[number] = " ".join(f"w{number}x{place}" for place in range(step + 1))
-                        say = Say(texts[number], turn=turn, id=number)
-                        tasks[number] = group.create_task(stage.speech.perform(say))
-                    case "pause":
-                        stage.speech.pause(turn)
-                    case "resume":
-                        stage.speech.resume(turn)
-                    case "hush":
-                        stage.speech.cut(turn - step)
-                    case _:
-                        await stage.speech.halt()
-                await asyncio.sleep(wait / 1000)
-            stage.speech.resume(turn)
-        return {number: task.result() for number, task in tasks.items()}, texts, stage.read()
 
-    outcomes, texts, record = run(main(), virtual=True)
-    voice = ToneVoice(RATE, word_ms=50, gap_ms=10)
-    words = record.played()
-    assert list(outcomes) == list(texts)
-    for number, outcome in outcomes.items():
-        told = [word.text for word in words if word.id == number]
-        assert told == texts[number].split()[: len(told)]
-        assert outcome.result == " ".join(told)
-        assert (outcome.status == "done") == (told == texts[number].split())
-    # Every word told is whole in the sound, right where it was told to be, unless a pause lies in it or a fade on it.
-    for word in words:
-        first, last = round(word.start_ns * RATE / SECOND), round(word.end_ns * RATE / SECOND)
-        if last - first == voice.word:
-            tone = voice.tone(word.text)
-            whole = voice.word - RATE // 200
-            assert np.array_equal(record.wave[first : first + whole], tone[:whole])
-    # Nothing sounds that is not of these words, but for what was begun and cut off.
-    cut = sum(outcome.status == "cut" for outcome in outcomes.values())
-    assert np.count_nonzero(record.heard) <= (len(words) + cut) * voice.word
+def test_lost_sound_is_silence_and_a_jump_begins_anew() -> None:
+    encoder = SpeechEncoder(Levels())
+    encoder.push(Packet(AUDIO, 100 * MS, 0, 0, 0, Audio(np.ones(1600, np.int16), RATE, 0)))
+    encoder.push(Packet(AUDIO, 300 * MS, 0, 0, 0, Audio(np.ones(1600, np.int16), RATE, 3200)))
+    encoder.push(Packet(AUDIO, 60 * SECOND, 0, 0, 0, Audio(np.ones(1600, np.int16), RATE, 960_000)))
+    assert encoder.flush() == []
+
+
+def test_idle_costs_nothing_and_reset_reaches_the_recogniser() -> None:
+    recogniser = Levels()
+    encoder = SpeechEncoder(recogniser)
+    assert isinstance(recogniser, Recogniser)
+    assert encoder.cost(Packet(VOICE, SECOND, 0, 0, 0, Voice(0.0, False))) == 0
+    encoder.reset()
+    assert recogniser.resets == 1
+
+
+# --- grammars
+
+
+def test_words_and_rules_of_a_grammar() -> None:
+    jsgf = (
+        "#JSGF V1.0;\ngrammar x; // a robot\npublic <a> = /2/ go [<b>] {tag};\n"
+        '<b> = (left | "right")*; /* 90 */\npublic <c> = stop;'
+    )
+    assert words_of(jsgf) == ["go", "left", "right", "stop"]
+    assert single_top(jsgf).count("public") == 1
+    with pytest.raises(GrammarInvalid, match="no public rule"):
+        single_top("#JSGF V1.0;\ngrammar x;\n<a> = b;")
+
+
+def test_words_that_no_dictionary_has_are_sounded_out() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "dict")
+        path.write_text("way W EY\npoint P OY N T\nread R EH D\nread(2) R IY D\n")
+        lines, guessed = pronounce(["read", "waypoint", "zorb"], path)
+        assert lines[:2] == ["read R EH D", "read(2) R IY D"]
+        assert guessed == {"waypoint": "W EY P OY N T", "zorb": "Z AA R B"} or guessed["zorb"] == "Z AO R B"
+        with pytest.raises(GrammarInvalid, match="'90'"):
+            pronounce(["90"], path)
+
+
+ROBOT = """#JSGF V1.0;
+grammar robot;
+public <s> = (go | move) (forward | back) [<n> (meters | steps)] | turn (left | right) [<n> degrees] | stop | halt
+    | yes | no | hello | what time is it | uh huh | flurb;
+<n> = one | two | three | four | five | six | seven | eight | nine | ten | twenty | ninety;
+"""
+
+
+@pytest.fixture(scope="module")
+def robot() -> Any:
+    pytest.importorskip("pocketsphinx")
+    from streams.encoders.recognisers.grammar import GrammarModel
+
+    return GrammarModel(ROBOT)
+
+
+def test_a_broken_grammar_is_refused_and_a_strange_word_reported(robot: Any) -> None:
+    from streams.encoders.recognisers.grammar import GrammarModel
+
+    assert isinstance(robot, RecogniserModel)
+    assert isinstance(robot.recogniser(), Recogniser)
+    assert set(robot.guessed) == {"flurb"}
+    with pytest.raises(GrammarInvalid):
+        GrammarModel("#JSGF V1.0;\ngrammar x;\npublic <a> = (go | ;")
+
+
+def test_silence_and_scraps_are_nothing(robot: Any) -> None:
+    recogniser = robot.recogniser()
+    recogniser.start()
+    assert recogniser.finish() == Hypothesis()
+    recogniser.start()
+    recogniser.feed(np.zeros(RATE * 2, np.int16))
+    assert recogniser.partial().text == ""
+    assert recogniser.finish().text == ""
+
+
+def listen(recogniser: Any, sound: Samples) -> tuple[list[str], Hypothesis]:
+    recogniser.start()
+    partials = []
+    for at in range(0, len(sound), 1536):
+        recogniser.feed(sound[at : at + 1536])
+        partials.append(recogniser.partial().text)
+    return partials, recogniser.finish()
+
+
+def test_a_real_command_is_understood_and_real_speech_rejected(robot: Any, shared_data: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    command = np.fromfile(shared_data / "commands" / "goforward.raw", np.int16)[3000:40_000]
+    recogniser = robot.recogniser()
+    partials, heard = listen(recogniser, command)
+    assert heard.text == "go forward ten meters"
+    assert heard.complete
+    assert heard.confidence > 0.8
+    assert "go forward" in partials
+    assert [round(word.start / RATE, 1) for word in heard.words] == pytest.approx([0.3, 0.4, 1.0, 1.3], abs=0.15)
+    for name in ("sense-0880", "arctic_aew_a0001", "sense-0890"):
+        sound, rate = soundfile.read(shared_data / "speech" / f"{name}.wav", dtype="int16")
+        assert rate == RATE
+        _, other = listen(recogniser, sound)
+        assert other.text == ""
+        assert other.guess or not other.complete
+    recogniser.reset()
+    assert listen(recogniser, command) == (partials, heard)  # as new

@@ -95,8 +95,7 @@ class SpeechEncoder:
                 return self._hear(packet.t)
         elif isinstance(data, SpeechStarted):
             self._segment, self._pieces = data.segment, []
-            after = self._before.end if self._before else 0
-            self._start(max(packet.t - self._lead, self._sound.start, after))
+            self._start(max(packet.t - self._lead, self._sound.start, self._now.end))
         elif isinstance(data, SpeechEnded) and data.segment == self._segment:
             return self._close(data.decided_ns)
         return ()
@@ -148,7 +147,7 @@ class SpeechEncoder:
             if joined.complete and joined.words[0].end <= seam < joined.words[-1].end:  # it needs both stretches
                 heard, time = joined, self._now.time
         words = self._words(heard, time, final=True)
-        self._before, self._segment = self._now, None
+        self._before, self._segment = self._now if heard.half else None, None
         return [Emit(PERCEPT, self._now.end, words)]
 
     def _joined(self) -> "_Heard | None":

@@ -34,6 +34,7 @@ class Hypothesis(NamedTuple):
     confidence: calibrated in [0, 1] (1.0 where a library gives none: see docs/speech.md)
     complete: a whole sentence of the grammar (False for open dictation)
     guess: the nearest sentence to speech that was rejected, "" otherwise
+    half: plausible as (the beginning of) a sentence, so that speech that follows soon may belong to it
     """
 
     text: str = ""
@@ -41,6 +42,7 @@ class Hypothesis(NamedTuple):
     confidence: float = 0.0
     complete: bool = False
     guess: str = ""
+    half: bool = False
 
 
 @runtime_checkable

@@ -34,8 +34,8 @@ MEMORY = 500  # frames by which pocketsphinx weighs a mean that it is given (CMN
 # Every senone is scored, so that the two searches can be compared; `lw=1` takes a grammar's alternatives at their
 # probability instead of its 6.5th power, which would punish every choice among many numbers; `bestpath` would build a
 # lattice that is exponential in a loop.
-GRAMMAR = {"lw": 1.0, "bestpath": False, "compallsen": True, "loglevel": "FATAL"}
-PHONE_LOOP = {**GRAMMAR, "topn": 2, "beam": 1e-20, "pbeam": 1e-20, "wbeam": 1e-12}
+GRAMMAR = {"lw": 1.0, "bestpath": False, "compallsen": True, "topn": 2, "loglevel": "FATAL"}
+PHONE_LOOP = {**GRAMMAR, "beam": 1e-20, "pbeam": 1e-20, "wbeam": 1e-12}
 
 
 class GrammarConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,10 +106,7 @@ class GrammarRecogniser:
 
     def __init__(self, model: GrammarModel) -> None:
         self.model = model
-        self._searches = (model.search(), model.loop())
-        self._front = model.search()  # computes cepstra only
         self._listen = model.config.listen_ms * RATE // 1000
-        self._open = False
         self.reset()
 
     def start(self) -> None:
@@ -142,14 +139,16 @@ class GrammarRecogniser:
         self._end()
         heard = self._heard(complete=True)
         if not heard.text and not heard.guess:  # no sentence ends here: an unfinished one is the nearest there is
-            return Hypothesis(confidence=0.0, guess=before.text or before.guess)
+            return Hypothesis(guess=before.text or before.guess, half=bool(before.text))
         if heard.text:
             self._usual = self._mean
         return heard
 
     def reset(self) -> None:
-        """Forget the channel."""
-        self._end()
+        """Forget the channel. The searches are made anew: what they know of the noise cannot be taken back."""
+        self._searches = (self.model.search(), self.model.loop())
+        self._front = self.model.search()  # computes cepstra only
+        self._open = False
         self._usual = self._mean = MEAN
         self._early, self._fed = [], 0
 
@@ -187,7 +186,7 @@ class GrammarRecogniser:
         text = " ".join(word.text for word in path.words)
         if sure < self.model.config.accept:
             return Hypothesis(confidence=sure, guess=text)
-        return Hypothesis(text, tuple(word._replace(confidence=sure) for word in path.words), sure, complete)
+        return Hypothesis(text, tuple(word._replace(confidence=sure) for word in path.words), sure, complete, half=True)
 
 
 def confidence(ratio: float, frames: int) -> float:
