@@ -195,7 +195,7 @@ def confidence(ratio: float, frames: int) -> float:
     ratio: log likelihood of the grammar's path less that of the phone loop, per frame of speech
     frames: of the sentence's words; short ones fit by chance. Logistic regression; docs/decisions/0005-speech.md.
     """
-    return 1 / (1 + math.exp(-(-0.436 + 1.107 * ratio + 1.454 * min(1.0, frames / 60))))
+    return 1 / (1 + math.exp(-(3.515 + 2.154 * ratio + 0.174 * min(1.0, frames / 60))))
 
 
 class _Path(NamedTuple):
