@@ -31,6 +31,16 @@ class AgentBody:
         self.config = config
         self.voice = registry.find("voices", config.voice.engine, "voice.engine")(config)
 
+    def begin(self) -> None:
+        """Start the voice now where it can be: raises `VoiceError` for one that does not exist. Then `close` it."""
+        start = getattr(self.voice, "start", None)
+        if start is not None:
+            start()
+
+    def close(self) -> None:
+        """End the voice. Idempotent; a body that has run has done so."""
+        self.voice.close()
+
     async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
         """See `BodyPort`."""
         config = self.config

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from agent import assembly, config
 from agent.modes import execute, fetch, perform
+from agent.outputs import Terminal
 from agent.person import Line, Person
 from agent.replay import Replay
 from agent.report import summarise
@@ -43,7 +44,7 @@ SCRIPT = (
 
 def demo(arguments: argparse.Namespace) -> int:
     """`visavis demo`: run it, leave demo.mcap and demo.wav, replay it, say whether it decided the same."""
-    console = Console(highlight=False)
+    console = Terminal()
     folder = Path(arguments.out)
     settings = config.load()
     fetch(settings, console)

@@ -4,13 +4,15 @@ import argparse
 import asyncio
 import itertools
 import signal
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from agent import assembly, config
+from agent import assembly, config, outputs
+from agent.outputs import Terminal
 from agent.replay import Difference, Replay, ReplayEnded
 from agent.report import summarise
 from agent.report_table import render
@@ -19,60 +21,83 @@ from agent.view import TerminalView
 from streams import clock, models
 from streams.devices.files import AudioFile
 from streams.devices.wav import WavTap
-from streams.ports import Tap
+from streams.ports import Source, Tap
 from streams.recording import Recorder, Recording
 
-OK, DIFFERENT = 0, 1
+OK, DIFFERENT, INCOMPLETE = 0, 1, 1
+OUTPUTS = (Recorder.name, WavTap.name)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`visavis run`: any audio file through the default pipeline, on the virtual clock or in real time."""
-    console = Console(highlight=False)
+    """`visavis run`: any audio file through the default pipeline, on the virtual clock or in real time.
+
+    Everything that may be wrong is looked at before the first output is opened: a run that fails to start leaves the
+    files of the last one as they were. Exit code 1: the conversation was held, but an output could not be completed.
+    """
+    console = Terminal()
+    made = {"--record": arguments.record, "--voice-out": arguments.voice_out, "--both-out": arguments.both_out}
+    outputs.check(made, {"--audio": arguments.audio, "--config": arguments.config})
     assignments = list(arguments.set)
     if arguments.block_ms is not None:
         assignments.append(f"audio.block_ms={arguments.block_ms}")
-    path = Path(arguments.config) if arguments.config else None
-    settings = config.load(path, assignments)
+    settings = config.load(Path(arguments.config) if arguments.config else None, assignments)
+    source = AudioFile(arguments.audio, block_ms=settings.audio.block_ms, tail_ms=settings.audio.tail_ms)
+    clock.run(_opens(source))
     fetch(settings, console)
     started = clock.wall_now()
-    taps: list[Tap] = []
-    if not arguments.quiet:
-        taps.append(TerminalView(console))
-    if arguments.record:
-        taps.append(Recorder(arguments.record, assembly.header(settings, started, assignments)))
-    if arguments.voice_out:
-        taps.append(WavTap(arguments.voice_out, "playback"))
-    if arguments.both_out:
-        taps.append(WavTap(arguments.both_out, "both"))
-    source = AudioFile(arguments.audio, block_ms=settings.audio.block_ms, tail_ms=settings.audio.tail_ms)
-    log = Log()
-    session = assembly.assemble(settings, [source], taps=[*taps, log], started=started)
-    with clock.Stopwatch() as timing:
-        execute(session, None if arguments.speed == "max" else 1.0)
-    console.print(
-        render(
-            summarise(
-                log.packets,
-                lanes=session.lanes(),
-                faults=session.faults,
-                wall_s=timing.wall,
-                cpu_s=timing.cpu,
-                session_s=session.ended_ns / 1e9,
-            )
-        )
+    body = assembly.AgentBody(settings)
+    log, taps = Log(), list[Tap]()
+    session = assembly.assemble(settings, [source], taps=taps, started=started, body=body)
+    try:
+        body.begin()
+        taps += [log] if arguments.quiet else [log, TerminalView(console)]
+        if arguments.record:
+            taps.append(Recorder(arguments.record, assembly.header(settings, started, assignments)))
+        if arguments.voice_out:
+            taps.append(WavTap(arguments.voice_out, "playback"))
+        if arguments.both_out:
+            taps.append(WavTap(arguments.both_out, "both"))
+        with clock.Stopwatch() as timing:
+            execute(session, None if arguments.speed == "max" else 1.0)
+    finally:
+        body.close()
+    report = summarise(
+        log.packets,
+        lanes=session.lanes(),
+        faults=session.faults,
+        wall_s=timing.wall,
+        cpu_s=timing.cpu,
+        session_s=session.ended_ns / 1e9,
     )
-    for made in (arguments.record, arguments.voice_out, arguments.both_out):
-        if made:
-            console.print(f"wrote {made}", markup=False)
-    return OK
+    console.print(render(report))
+    return _told(session, list(filter(None, made.values())), console)
+
+
+def _told(session: Session, made: Sequence[str], console: Console) -> int:
+    """Say what was written, and on stderr what was not. Returns the exit code."""
+    broken = [fault for fault in session.faults if fault.where in OUTPUTS]
+    for fault in broken:
+        print(f"visavis: {fault.message}", file=sys.stderr)  # noqa: T201
+    for path in made:
+        if not any(path in fault.message for fault in broken):
+            console.print(f"wrote {path}", markup=False, soft_wrap=True)
+    return INCOMPLETE if broken else OK
+
+
+async def _opens(source: Source) -> None:
+    """Raises `VisavisError` if `source` cannot be opened."""
+    async with source:
+        pass
 
 
 def replay(arguments: argparse.Namespace) -> int:
     """`visavis replay`: a recording through the real encoders and policy; identical, or different where."""
-    console = Console(highlight=False)
+    console = Terminal()
     recording = Recording.open(arguments.recording)
     if recording.torn:
-        console.print(f"{arguments.recording} is torn: {recording.torn}; replaying what is whole", markup=False)
+        console.print(
+            f"{arguments.recording} is torn: {recording.torn}; replaying what is whole", markup=False, soft_wrap=True
+        )
     settings = config.reload(recording.header.config, arguments.set)
     changed = {assignment.partition(".")[0].partition("=")[0] for assignment in arguments.set}
     what_if = bool(changed) and not arguments.check
@@ -92,14 +117,15 @@ def replay(arguments: argparse.Namespace) -> int:
         f"replayed {seconds:.1f} s from {arguments.mode} in {timing.wall:.2f} s"
         f" ({seconds / timing.wall:.0f}x real time), {len(performance.replayed)} decisions and actions",
         markup=False,
+        soft_wrap=True,
     )
     for difference in performance.percepts[:10]:
         console.print(f"percept differs: {_difference(difference)}", markup=False, soft_wrap=True)
     if performance.identical:
-        console.print(f"identical: sha256 {performance.digest}", markup=False)
+        console.print(f"identical: sha256 {performance.digest}", markup=False, soft_wrap=True)
         return OK
     if what_if:
-        console.print(f"what if {', '.join(arguments.set)}:", markup=False)
+        console.print(f"what if {', '.join(arguments.set)}:", markup=False, soft_wrap=True)
         for line in performance.compare():
             console.print(line, markup=False, soft_wrap=True)
         return OK
@@ -134,10 +160,7 @@ def perform(
 
 
 def execute(session: Session, speed: float | None) -> None:
-    """Run a session; in real time the first Ctrl-C (or SIGTERM) ends it in order, the second at once."""
-    if speed is None:
-        session.run(speed=None)
-        return
+    """Run a session, `speed` None on the virtual clock. Ctrl-C (or SIGTERM) ends it in order, a second time at once."""
 
     async def interruptible() -> None:
         loop, main = asyncio.get_running_loop(), asyncio.current_task()
@@ -145,6 +168,7 @@ def execute(session: Session, speed: float | None) -> None:
 
         def pressed() -> None:
             if next(presses) == 0:
+                print("visavis: ending; once more to end at once", file=sys.stderr)  # noqa: T201
                 session.stop()
             elif main is not None:
                 main.cancel()
@@ -154,7 +178,7 @@ def execute(session: Session, speed: float | None) -> None:
         await session.main()
 
     try:
-        clock.run(interruptible())
+        clock.run(interruptible(), virtual=speed is None, speed=speed)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 

@@ -68,6 +68,8 @@ def grammar(config: Config, jsgf: str) -> "Recogniser":
             raise ConfigError(
                 f"speech.grammar = {config.speech.grammar!r}: cannot read it: {error.strerror}"
             ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"speech.grammar = {config.speech.grammar!r}: it is no text file (JSGF)") from error
     return GrammarModel(jsgf).recogniser()
 
 

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from agent import config as configuration
 from agent import events as timeline
+from agent.outputs import Terminal
 from agent.settings import ConfigError
 from streams import models as store
 from streams.recording import Recording
@@ -25,7 +26,7 @@ def events(arguments: argparse.Namespace) -> int:
     recording = Recording.open(arguments.recording)
     if recording.torn:
         note = f"{arguments.recording} is torn: {recording.torn}; these are the whole packets"
-        Console(stderr=True, highlight=False).print(note, markup=False, soft_wrap=True)
+        Terminal(stderr=True).print(note, markup=False, soft_wrap=True)
     for name in arguments.topic or ():
         if name not in BY_NAME:
             raise ConfigError(f"--topic {name}: there is no such topic: {', '.join(BY_NAME)}")
@@ -39,13 +40,14 @@ def events(arguments: argparse.Namespace) -> int:
 def recover(arguments: argparse.Namespace) -> int:
     """`visavis recover`: a whole file that other tools read, from a torn one."""
     recovery = mend(arguments.recording, arguments.out)
-    Console(highlight=False).print(str(recovery), markup=False, soft_wrap=True)
+    told = f"wrote {recovery.path}: {recovery.packets} packets, {recovery.duration / 1e9:.3f} s"
+    Terminal().print(f"{recovery.torn}\n{told}" if recovery.torn else told, markup=False, soft_wrap=True)
     return OK
 
 
 def models(arguments: argparse.Namespace) -> int:
     """`visavis models list|pull|path`."""
-    console = Console(highlight=False)
+    console = Terminal()
     if arguments.action == "list":
         for each in store.listing():
             entry, where = each.entry, f"{each.state}: {each.path}" if each.path else each.state
@@ -80,7 +82,7 @@ def doctor(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(msgspec.json.encode(checks).decode())  # noqa: T201
     else:
-        Console(highlight=False).print(health.render(checks))
+        Terminal().print(health.render(checks))
     return OK if all(check.ok for check in checks) else UNHEALTHY
 
 
