@@ -46,7 +46,7 @@ class GrammarConfig(Struct, frozen=True, forbid_unknown_fields=True):
     trust_ms: how much sound the expected channel (the usual one, later that of this session) weighs against it
     """
 
-    accept: float = 0.5
+    accept: float = 0.6
     listen_ms: int = 800
     trust_ms: int = 200
 
