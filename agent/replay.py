@@ -26,7 +26,7 @@ from streams.packet import Packet
 from streams.ports import Publisher
 from streams.recording import Recording
 from streams.topics import ACTION, AUDIO, FEEDBACK, IMAGE, PERCEPT, TURN, VOICE, Topic
-from streams.types import Fault, Outcome, Played, PlayStarted, SensesEnded
+from streams.types import Call, Command, Fault, Outcome, Played, PlayStarted, Say, SensesEnded, TurnCommitted
 
 Mode = Literal["media", "percepts"]
 TOLERANCE = 1e-3  # of recomputed probabilities: another processor rounds differently and must not decide differently
@@ -57,8 +57,8 @@ class Replay:
         self, recording: Recording, *, mode: Mode = "media", shadow: BodyPort | None = None, free: bool = False
     ) -> None:
         self.mode: Mode = mode
-        self.torn: bool = bool(recording.torn)
         self.expected: list[Packet[Any]] = list(recording.packets((TURN, ACTION)))
+        self.torn: bool = bool(recording.torn) or not _ended(self.expected, recording)
         self.replayed: list[Packet[Any]] = []
         self.percepts: list[Difference] = []
         self.first: Difference | None = None
@@ -68,6 +68,7 @@ class Replay:
         self._shadow = shadow
         self._free = free
         self._walk: Iterator[Packet[Any]] = recording.packets((*sensed, TURN, ACTION, FEEDBACK))
+        self._left = {topic: recording.counts.get(topic.name, 0) for topic in (AUDIO, IMAGE, VOICE)}
         self._passed = 0
         self._made: dict[type, deque[tuple[Topic[Any], int, Any]]] = {}
         self._held: dict[tuple[Any, ...], tuple[Topic[Any], int, Any]] = {}
@@ -109,7 +110,7 @@ class Replay:
 
     def _sensed(self, topic: Topic[Any], t: int, data: Any) -> Any:
         if self._free:
-            return self._bus.publish(topic, t, data)
+            return None if topic in self._bus.closed else self._bus.publish(topic, t, data)
         self._made.setdefault(type(data), deque()).append((topic, t, data))
         return None
 
@@ -179,8 +180,8 @@ class Replay:
         await self._senses_ended.wait()
         for packet in self._walk:
             await self._step(packet)
-        if self.torn:
-            await self._clock.settle()
+        await self._clock.settle()
+        if self.torn or ACTION not in self._bus.closed:  # the mind waits for what the recording does not tell
             self._end_of_recording()
 
     def _end_of_recording(self) -> None:
@@ -204,7 +205,9 @@ class Replay:
         elif self.mode == "percepts" or topic is AUDIO or topic is IMAGE:
             self._bus.publish(topic, packet.t, packet.data)
         elif not self._free:
-            self._perceive(packet)
+            await self._perceive(packet)
+        if topic in self._left:
+            self._left[topic] -= 1
 
     def _tell(self, packet: Packet[Any]) -> None:
         key = _key(packet.data)
@@ -213,9 +216,14 @@ class Replay:
             self._told.add(key)
         self._bus.publish(FEEDBACK, packet.t, packet.data)
 
-    def _perceive(self, recorded: Packet[Any]) -> None:
+    async def _perceive(self, recorded: Packet[Any]) -> None:
         """The recomputed percept in the place of the recorded one."""
-        made = self._made.get(type(recorded.data))
+        made = self._made.setdefault(type(recorded.data), deque())
+        for topic, left in self._left.items():
+            if not made and not left:
+                # The source had ended, or was stopped in mid-word: what was open then was the encoders' last word.
+                self._bus.close(topic)
+                await self._clock.settle()
         if not made:
             self.percepts.append(Difference(_line(recorded), None))
             self._loosen()
@@ -254,6 +262,20 @@ class _Place:
 
     def __init__(self, publish: Callable[[Topic[Any], int, Any], Any]) -> None:
         self.publish = publish
+
+
+def _ended(decided: list[Packet[Any]], recording: Recording) -> bool:
+    """Whether the recorded session came to its end, and was not cancelled, killed, or mended after it was killed.
+
+    Past the end of one that did not, nobody knows what would have been decided.
+    """
+    if not any(isinstance(packet.data, SensesEnded) for packet in decided):
+        return False
+    if isinstance(decided[-1].data, TurnCommitted):
+        return False
+    begun = {packet.data.id for packet in decided if isinstance(packet.data, Say | Call | Command)}
+    told = {packet.data.id for packet in recording.packets((FEEDBACK,)) if isinstance(packet.data, Outcome)}
+    return begun <= told
 
 
 def digest(packets: list[Packet[Any]]) -> str:
