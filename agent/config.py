@@ -20,6 +20,7 @@ from agent.settings import apply, build, read_toml
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.turns import TurnConfig
+from streams.encoders.recognisers.grammar import GrammarConfig
 from streams.encoders.speech import SpeechConfig
 from streams.encoders.turn_end import TurnEndConfig
 from streams.encoders.vad import VadConfig
@@ -50,11 +51,12 @@ class TurnEndSection(TurnEndConfig, frozen=True, forbid_unknown_fields=True):
 class SpeechSection(SpeechConfig, frozen=True, forbid_unknown_fields=True):
     """Speech to text. engine: "grammar", "sherpa", "moonshine" or "none".
 
-    grammar: a JSGF file to recognise instead of the agent's own sentences
+    jsgf: a JSGF file to recognise instead of the agent's own sentences;  grammar: when such a sentence is believed
     """
 
     engine: str = "grammar"
-    grammar: str = ""
+    jsgf: str = ""
+    grammar: GrammarConfig = field(default_factory=GrammarConfig)
 
 
 class PolicySection(IntentsConfig, frozen=True, forbid_unknown_fields=True):
@@ -157,5 +159,5 @@ def _resolve(tables: dict[str, Any], folder: Path) -> None:
     policy, speech = tables.get("policy"), tables.get("speech")
     if isinstance(policy, dict) and isinstance(policy.get("sentences"), list):
         policy["sentences"] = [str(folder / name) if isinstance(name, str) else name for name in policy["sentences"]]
-    if isinstance(speech, dict) and isinstance(speech.get("grammar"), str) and speech["grammar"]:
-        speech["grammar"] = str(folder / speech["grammar"])
+    if isinstance(speech, dict) and isinstance(speech.get("jsgf"), str) and speech["jsgf"]:
+        speech["jsgf"] = str(folder / speech["jsgf"])

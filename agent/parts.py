@@ -58,19 +58,36 @@ def smart_turn(config: Config) -> Encoder:
 
 
 def grammar(config: Config, jsgf: str) -> "Recogniser":
-    """pocketsphinx on the agent's own sentences (or on `speech.grammar`)."""
+    """pocketsphinx on the agent's own sentences (or on the file `speech.jsgf`)."""
     from streams.encoders.recognisers.grammar import GrammarModel
 
-    if config.speech.grammar:
+    path = config.speech.jsgf
+    if path:
         try:
-            jsgf = Path(config.speech.grammar).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigError(
-                f"speech.grammar = {config.speech.grammar!r}: cannot read it: {error.strerror}"
-            ) from error
-        except UnicodeDecodeError as error:
-            raise ConfigError(f"speech.grammar = {config.speech.grammar!r}: it is no text file (JSGF)") from error
-    return GrammarModel(jsgf).recogniser()
+            jsgf = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"speech.jsgf = {path!r}: cannot read it as a JSGF grammar: {error}") from error
+    return GrammarModel(jsgf, config.speech.grammar).recogniser()
+
+
+def sherpa(config: Config, jsgf: str) -> "Recogniser":
+    """Open dictation by sherpa-onnx; its model is pulled first (docs/speech.md)."""
+    from streams.encoders.recognisers.sherpa import SherpaModel
+
+    return SherpaModel(_folder("sherpa-zipformer-en")).recogniser()
+
+
+def moonshine(config: Config, jsgf: str) -> "Recogniser":
+    """Open dictation by Moonshine; its model is pulled first (docs/speech.md)."""
+    from streams.encoders.recognisers.moonshine import MoonshineModel
+
+    return MoonshineModel(_folder("moonshine-small-en")).recogniser()
+
+
+def _folder(name: str) -> Path:
+    """Where the files of a model of several files are. Raises `ModelMissing` with the command that fetches them."""
+    paths = [models.find(part) for part in models.Store.here().names(name)]
+    return paths[0].parent
 
 
 def intents(config: Config, wall: Callable[[int], datetime]) -> "Policy":

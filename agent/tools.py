@@ -58,7 +58,8 @@ def models(arguments: argparse.Namespace) -> int:
             print(store.find(name))  # noqa: T201 - for scripts
     else:
         for name in arguments.name or DEFAULT_MODELS:
-            console.print(f"{name}: {pull(name, console)}", markup=False, soft_wrap=True)
+            for part in store.Store.here().names(name):
+                console.print(f"{part}: {pull(part, console)}", markup=False, soft_wrap=True)
     return OK
 
 
