@@ -32,9 +32,9 @@ OK, DIFFERENT = 0, 1
 # Speech, an interruption, a backchannel, a motion, and a stop in the middle of it.
 SCRIPT = (
     Line("hello there", after_ms=800),
-    Line("what is seven times eight"),
+    Line("what is five plus nine"),
     Line("what can you do"),
-    Line("uh huh", when="over", after_ms=1300),
+    Line("i see", when="over", after_ms=1300),
     Line("what time is it", when="over", after_ms=3600),
     Line("go forward two meters"),
     Line("stop", when="moving", after_ms=1500),
@@ -50,7 +50,7 @@ def demo(arguments: argparse.Namespace) -> int:
     fetch(settings, console)
     recording, sound = folder / "demo.mcap", folder / "demo.wav"
     started = clock.wall_now()
-    person_voice = EspeakVoice(Espeak(language="en-us+f3", rate_wpm=150))
+    person_voice = EspeakVoice(Espeak(language="en-us+f2", rate_wpm=150))
     person = Person(SCRIPT, person_voice)
     person_voice.close()
     log = Log()

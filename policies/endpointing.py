@@ -36,6 +36,7 @@ class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     confident: probability from which the wait is minimal;  curve: how fast the wait grows below it (1 = linearly)
     model_weight, model_neutral: how much of the turn model's log-odds counts, and the probability at which it says
         nothing: it calls most silences an end (docs/decisions/0004-turn-end.md)
+    model_most: the most it may add or take, in log-odds: it is right about 3 times in 4, however sure it sounds
     """
 
     min_wait_ms: int = 290
@@ -44,6 +45,7 @@ class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     curve: float = 1.3
     model_weight: float = 0.6
     model_neutral: float = 0.8
+    model_most: float = 1.3
     language: str = "en"
 
 
@@ -73,7 +75,8 @@ def judge(
     words = text.split()
     parts: dict[str, float] = {}
     if model is not None:
-        parts["model"] = config.model_weight * (_logit(model) - _logit(config.model_neutral))
+        worth = config.model_weight * (_logit(model) - _logit(config.model_neutral))
+        parts["model"] = max(-config.model_most, min(config.model_most, worth))
     if words and words[-1] in HOLD_WORDS.get(config.language, "").split() and not complete:
         parts["hold_word"] = -2.0
     elif complete:

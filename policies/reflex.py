@@ -30,6 +30,12 @@ def stop_words(language: str = "en") -> tuple[str, ...]:
     return _STOP_WORDS.get(language, _STOP_WORDS["en"])
 
 
+def nothing_but(text: str, words: Sequence[str], language: str = "en") -> bool:
+    """Whether `text` is stop words and words of courtesy only ("please stop now"), or nothing at all."""
+    reflex = Reflex(words, language=language, anywhere=False)
+    return not text or reflex.feed(Words(0, text, (), True)) is not None
+
+
 class Stop(Struct, frozen=True):
     """A stop word was heard.
 

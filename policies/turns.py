@@ -16,6 +16,7 @@ from typing import Any
 
 from policies.endpointing import EndpointingConfig, judge
 from policies.overlap import Overlap
+from policies.reflex import nothing_but
 from policies.transcript import Stretch, UserTurn
 from streams.clock import MS
 from streams.packet import Packet
@@ -67,7 +68,7 @@ class TurnTaker:
         stop_words: Collection[str] = (),
     ) -> None:
         self.config = config or TurnConfig()
-        self._stop_words = frozenset(_plain(word) for word in stop_words)
+        self._stop_words = tuple(stop_words)
         self._last_turn = 0
         self._open: UserTurn | None = None
         self._closed: list[UserTurn] = []
@@ -247,7 +248,7 @@ class TurnTaker:
     def _commit(self, turn: UserTurn, reason: str, now: int) -> list[Decision]:
         self._forget(turn)
         heard = turn.transcript()
-        if turn.stopped and not [word for word in heard.text.split() if _plain(word) not in self._stop_words]:
+        if turn.stopped and nothing_but(heard.text, self._stop_words, self.config.language):
             return [TurnDropped(turn.number, "stop", heard.text)]
         if not heard.text and (not heard.guess or turn.spoken_ns < self.config.noise_ms * MS):
             return [TurnDropped(turn.number, "no_words", heard.guess)]
@@ -340,9 +341,3 @@ class TurnTaker:
             self._open = None
         elif turn in self._closed:
             self._closed.remove(turn)
-
-
-def _plain(text: str) -> str:
-    """Lower case, hyphens as spaces, no punctuation: as recognisers write."""
-    kept = "".join(c if c.isalnum() or c == "'" else " " for c in text.lower())
-    return " ".join(kept.split())
