@@ -65,6 +65,8 @@ def models(arguments: argparse.Namespace) -> int:
 
 def pull(name: str, console: Console) -> Path:
     """Fetch a model with a progress bar where somebody watches, a line where not. Raises `ModelError`."""
+    if not console.is_terminal:
+        console.print(f"fetching the model {name} ...", markup=False)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(name, total=None)
