@@ -22,10 +22,11 @@ check: $(VENV)/.dev ## format, lint, types, import directions
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: $(VENV)/.dev ## all tests
+test: $(VENV)/.dev ## all tests, and the core's on every other supported Python that is installed
 	$(BIN)/python -m pytest
+	$(BIN)/python tests/every_python.py -q
 
-pythons: $(VENV)/.dev ## the core's tests on every supported Python that is installed
+pythons: $(VENV)/.dev ## only that last part
 	$(BIN)/python tests/every_python.py
 
 bench: $(VENV)/.dev ## all benchmarks (minutes; figures are printed beside their floor)

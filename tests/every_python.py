@@ -17,6 +17,7 @@ PLACE = ROOT / ".venv" / "pythons"
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 REQUIRED = ("3.11", "3.12", "3.13")
 PACKAGES = ("numpy", "msgspec", "pytest", "hypothesis")
+PINNED = ROOT / "constraints.txt"
 TESTS = ("tests/test_clock.py", "tests/test_bus.py", "tests/test_pump.py")
 
 
@@ -51,7 +52,9 @@ def environment(python: Path, version: str) -> Path:
         return inside
     shutil.rmtree(home, ignore_errors=True)
     subprocess.run([python, "-m", "venv", home], check=True)
-    subprocess.run([inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", *PACKAGES], check=True)
+    subprocess.run(
+        [inside, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-c", PINNED, *PACKAGES], check=True
+    )
     ready.write_text(" ".join(PACKAGES))
     return inside
 
