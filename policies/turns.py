@@ -57,7 +57,7 @@ class TurnConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
 class TurnTaker:
     """Decides whose turn it is, from the packets alone; the same packets give the same decisions.
 
-    stop_words: words that the reflex answers (a turn of nothing else gets no other answer)
+    stop_words: words that the reflex answers (a turn that ends with one gets no other answer)
     Backchannels such as "uh huh" are those of `config.language`.
     """
 
@@ -248,7 +248,7 @@ class TurnTaker:
     def _commit(self, turn: UserTurn, reason: str, now: int) -> list[Decision]:
         self._forget(turn)
         heard = turn.transcript()
-        if turn.stopped and nothing_but(heard.text, self._stop_words, self.config.language):
+        if turn.stopped and self._ends_in_stop(heard.text):
             return [TurnDropped(turn.number, "stop", heard.text)]
         if not heard.text and (not heard.guess or turn.spoken_ns < self.config.noise_ms * MS):
             return [TurnDropped(turn.number, "no_words", heard.guess)]
@@ -273,6 +273,13 @@ class TurnTaker:
             )
         )
         return decisions
+
+    def _ends_in_stop(self, text: str) -> bool:
+        """Nothing more was said after the stop word but courtesy: what was asked before it is taken back."""
+        words = text.split()
+        return not words or any(
+            nothing_but(" ".join(words[begin:]), self._stop_words, self.config.language) for begin in range(len(words))
+        )
 
     # --- over the agent
 
