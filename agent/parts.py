@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,10 +100,25 @@ def intents(config: Config, wall: Callable[[int], datetime]) -> "Policy":
 
 
 def sentences(config: Config) -> Any:
-    """The sentences that policy and recogniser share."""
+    """The sentences that policy, recogniser and header share: compiled once (45 ms) until a file of theirs changes."""
+    paths = tuple(str(path) for path in config.policy.sentences)
+    return _sentences(paths, config.language, config.policy.builtin, tuple(map(_version, paths)))
+
+
+@lru_cache(maxsize=4)
+def _sentences(paths: tuple[str, ...], language: str, builtin: bool, versions: tuple[Any, ...]) -> Any:
     from policies.sentences import Sentences
 
-    return Sentences.load(config.policy.sentences, config.language, builtin=config.policy.builtin)
+    return Sentences.load(paths, language, builtin=builtin)
+
+
+def _version(path: str) -> tuple[int, int] | None:
+    """What changes when the file does; None where there is none, which `Sentences.load` reports."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def espeak(config: Config) -> "Voice":

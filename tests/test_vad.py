@@ -123,6 +123,18 @@ def test_a_stream_that_breaks_ends_what_was_open(silero: Path, shared_data: Path
     assert list(vad.push(packet(samples[:32_000], 0))) == said
 
 
+def test_after_long_digital_silence_the_words_are_found_as_after_short(silero: Path, shared_data: Path) -> None:
+    samples, _ = speech(shared_data, "sense-0880")
+    second = np.zeros(16_384, np.int16)  # 32 hops: from here on the model is not asked
+    after: list[list[Emit]] = []
+    for seconds in (1, 60):
+        emits = hear([SileroVad(silero)], np.concatenate([*[second] * seconds, samples]), [320])
+        shift = seconds * len(second) * 62_500
+        after.append([Emit(e.topic, e.t - shift, e.data) for e in emits if e.topic is VOICE and e.t > shift])
+    assert len(after[0]) > 100
+    assert after[0] == after[1]
+
+
 def test_end_of_stream_ends_the_segment(silero: Path, shared_data: Path) -> None:
     samples, _ = speech(shared_data, "sense-0880")
     vad = SileroVad(silero)

@@ -155,12 +155,17 @@ class SileroVad(_Detector):
     float32[2, 1, 128] carried from hop to hop, `sr` int64; out: `output` float32[1, 1], probability of speech.
     The model is shared by all sessions of the process; this object is the state of one.
 
+    After a second of exact zeros (a muted microphone, the end of a file) its last answer stands until sound comes
+    back: a call every 32 ms costs five times one in a loop (cold caches), and is most of what an idle session takes.
+    Speech after longer silence is found 5 ms sooner to 6 ms later than if it were asked on.
+
     providers: the CPU by default, since a trip to a GPU takes longer than the 60-250 us of a hop.
     Raises what `onnx.Model.load` raises.
     """
 
     HOP = 512
     CONTEXT = 64
+    SETTLED = 32  # hops of exact zeros after which it is not asked again until sound comes back
 
     def __init__(self, path: Path, config: VadConfig | None = None, providers: Sequence[str] = ("cpu",)) -> None:
         super().__init__("vad", self.HOP, config or VadConfig())
@@ -177,17 +182,26 @@ class SileroVad(_Detector):
         window = self._stream.inputs["input"][0]
         self._old, self._tail, self._new = window[: self.CONTEXT], window[-self.CONTEXT :], window[self.CONTEXT :]
         self._scale = np.float32(1 / 32768)
+        self._zeros, self._answer = 0, 0.0
         self._forget()
 
     def _hear(self, samples: Samples) -> float:
+        if samples.any():
+            self._zeros = 0
+        elif self._zeros < self.SETTLED:
+            self._zeros += 1
+        else:
+            return self._answer
         self._old[:] = self._tail
         np.multiply(samples, self._scale, out=self._new)
         self._stream.step()
-        return float(self._stream.outputs["output"][0, 0])
+        self._answer = float(self._stream.outputs["output"][0, 0])
+        return self._answer
 
     def _forget(self) -> None:
         self._stream.reset()
         self._stream.inputs["sr"][...] = RATE
+        self._zeros, self._answer = 0, 0.0
 
 
 class WebRtcVad(_Detector):
