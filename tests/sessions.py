@@ -111,10 +111,10 @@ def made_up(seconds: float, seed: int = 0) -> list[Packet[Any]]:
     return packets
 
 
-def tape(path: Path, packets: list[Packet[Any]], *, finish: bool = True) -> None:
+def tape(path: Path, packets: list[Packet[Any]], *, finish: bool = True, header: Header = HEADER) -> None:
     """Write `packets` to `path` as the recorder would; without `finish`, as `kill -9` would leave it."""
     with path.open("wb", buffering=0) as raw:
-        out = Tape(_Whole(raw), HEADER)
+        out = Tape(_Whole(raw), header)
         for packet in packets:
             out.write(packet)
         if finish:
