@@ -126,6 +126,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 # Which sections change what is perceived: a what-if on one of these cannot keep the recorded instants of percepts.
 OF_THE_SENSES = frozenset({"language", "audio", "vad", "turn_end", "speech", "onnx"})
+# And which change what the body does: a what-if on one of these cannot believe the recorded feedback.
+OF_THE_BODY = frozenset({"voice", "speaker", "body"})
 
 
 def load(path: Path | None = None, assignments: list[str] | None = None) -> Config:

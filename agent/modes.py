@@ -108,6 +108,7 @@ def replay(arguments: argparse.Namespace) -> int:
         mode=arguments.mode,
         shadow=assembly.AgentBody(settings) if what_if else None,
         free=bool(changed & config.OF_THE_SENSES),
+        embodied=bool(changed & config.OF_THE_BODY),
     )
     taps: list[Tap] = [TerminalView(console)] if arguments.show else []
     with clock.Stopwatch() as timing:

@@ -49,12 +49,19 @@ class Replay:
     mode: "media" runs the encoders again, "percepts" takes the recorded percepts
     shadow: simulated body for a what-if; None ends the replay (`ReplayEnded`) at the first different decision
     free: let percepts come when they come, because the encoders' settings are not the recorded ones
+    embodied: the shadow is the body from the start, because its settings are not the recorded ones
     """
 
     name = "replay"
 
     def __init__(
-        self, recording: Recording, *, mode: Mode = "media", shadow: BodyPort | None = None, free: bool = False
+        self,
+        recording: Recording,
+        *,
+        mode: Mode = "media",
+        shadow: BodyPort | None = None,
+        free: bool = False,
+        embodied: bool = False,
     ) -> None:
         self.mode: Mode = mode
         self.expected: list[Packet[Any]] = list(recording.packets((TURN, ACTION)))
@@ -67,6 +74,7 @@ class Replay:
         self.body = _Body(self, shadow)
         self._shadow = shadow
         self._free = free
+        self._embodies = embodied and shadow is not None
         self._walk: Iterator[Packet[Any]] = recording.packets((*sensed, TURN, ACTION, FEEDBACK))
         self._left = {topic: recording.counts.get(topic.name, 0) for topic in (AUDIO, IMAGE, VOICE)}
         self._passed = 0
@@ -128,7 +136,7 @@ class Replay:
 
     def _embodied(self, topic: Topic[Any], t: int, data: Any) -> Any:
         key = _key(data)
-        if self.first is not None:
+        if self._embodies:
             return None if key in self._told else self._bus.publish(topic, t, data)
         if key is not None:
             self._held[key] = (topic, t, data)
@@ -139,6 +147,7 @@ class Replay:
         if self._shadow is None:
             raise ReplayEnded("the replay decides differently from the recording")
         self._loosen()
+        self._embodies = True
         held, self._held = self._held, {}
         for topic, t, data in held.values():
             self._bus.publish(topic, t, data)
@@ -181,13 +190,14 @@ class Replay:
         for packet in self._walk:
             await self._step(packet)
         await self._clock.settle()
-        if self.torn or ACTION not in self._bus.closed:  # the mind waits for what the recording does not tell
+        waits = ACTION not in self._bus.closed  # the mind waits for what the recording does not tell
+        if self.torn or (waits and not self._embodies):
             self._end_of_recording()
 
     def _end_of_recording(self) -> None:
         """It ends without an end (torn, or interrupted): unless a simulated body goes on, so does the replay."""
         self.torn = True
-        if self.first is None:
+        if not self._embodies:
             raise ReplayEnded("the recording ends here")
 
     async def _step(self, packet: Packet[Any]) -> None:
@@ -200,7 +210,7 @@ class Replay:
             if self.first is None and len(self.replayed) < self._passed:
                 self._diverge(Difference(_line(packet), None))
         elif topic is FEEDBACK:
-            if self.first is None:
+            if not self._embodies:
                 self._tell(packet)
         elif self.mode == "percepts" or topic is AUDIO or topic is IMAGE:
             self._bus.publish(topic, packet.t, packet.data)

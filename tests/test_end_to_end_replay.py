@@ -33,9 +33,9 @@ __all__ = ["parts"]
 
 LINES = [
     Said(0.5, "what can you do"),
-    Said(4.1, "what time is it"),
-    Said(7.4, "go forward two meters"),
-    Said(9.6, "stop"),
+    Said(6.4, "what time is it"),
+    Said(9.7, "go forward two meters"),
+    Said(11.9, "stop"),
 ]
 
 
@@ -67,7 +67,7 @@ def test_twenty_times_and_under_other_hash_seeds(tmp_path: Path, capsys: pytest.
 def test_whatever_was_running_when_it_was_stopped(tmp_path: Path) -> None:
     """Ctrl-C at any place of the dialogue, in mid-word too: the session ends in order and replays."""
     sound = compose(tmp_path, LINES)
-    for number, after in enumerate((1.1, 2.6, 4.4, 9.0)):
+    for number, after in enumerate((1.1, 2.6, 6.8, 12.3)):
         source, recording = tmp_path / f"{number}.wav", tmp_path / f"{number}.mcap"
         samples, rate = read_wav(sound)
         write_wav(source, [samples[: round(after * rate)]], rate)
@@ -84,7 +84,7 @@ def test_a_live_session_with_its_real_races(tmp_path: Path) -> None:
 
 
 def test_killed_in_the_middle_cut_anywhere_and_mended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    sound, recording = compose(tmp_path, LINES, length=12), tmp_path / "killed.mcap"
+    sound, recording = compose(tmp_path, LINES, length=14), tmp_path / "killed.mcap"
     arguments = command(sound, "--speed", "1", "--record", str(recording), settings=["turn_end.engine=none"])
     with subprocess.Popen([sys.executable, "-m", "agent.cli", *arguments], stdout=subprocess.DEVNULL) as process:
         while not recording.exists() or Recording.open(recording).duration < 4_900_000_000:
@@ -149,7 +149,7 @@ WHAT_IFS = [
     ["speech.engine=none"],
     ["turn_end.engine=none"],
     ["voice.engine=tones"],
-    ["voice.espeak.rate_wpm=300"],
+    ["voice.espeak.rate_wpm=450"],
     ["body.motion=none"],
     ["policy.confirm_below=2.0"],
     ["reflex.words=['meters']"],
@@ -167,7 +167,7 @@ def test_what_ifs_tell_what_changes(tmp_path: Path, capsys: pytest.CaptureFixtur
             assert visavis("replay", str(held.recording), "--from", mode, *options) == 0, changes
             told = capsys.readouterr().out
             assert "what if" in told or "identical" in told
-            if changes[0].startswith(("turns.min", "policy.confirm", "reflex")):
+            if changes[0].startswith(("turns.min", "policy.confirm", "reflex", "voice.espeak", "body")):
                 assert any(line.startswith(("+", "-", "~")) for line in told.splitlines()), (changes, told)
     assert visavis("replay", str(held.recording), "--check", "--set", "turns.min_wait_ms=900") == 1
 
