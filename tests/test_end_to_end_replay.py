@@ -167,7 +167,7 @@ def test_what_ifs_tell_what_changes(tmp_path: Path, capsys: pytest.CaptureFixtur
             assert visavis("replay", str(held.recording), "--from", mode, *options) == 0, changes
             told = capsys.readouterr().out
             assert "what if" in told or "identical" in told
-            if changes[0].startswith(("turns.min", "policy.confirm", "reflex", "voice.espeak", "body")):
+            if changes[0].startswith(("turns.min", "policy.confirm", "reflex", "voice.espeak")):
                 assert any(line.startswith(("+", "-", "~")) for line in told.splitlines()), (changes, told)
     assert visavis("replay", str(held.recording), "--check", "--set", "turns.min_wait_ms=900") == 1
 
