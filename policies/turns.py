@@ -231,10 +231,12 @@ class TurnTaker:
         return decisions + self._commit_if_due(turn, now)
 
     def _due(self, turn: UserTurn) -> int | None:
-        """When `turn` is to be committed as things stand."""
+        """When `turn` is to be committed as things stand: in their order, or the answer to an older one were fenced."""
         if turn.until_ns is None or (turn is self._open and self._overlap is not None):
             return None
-        return turn.until_ns if turn.final else turn.grace_ns
+        due = turn.until_ns if turn.final else turn.grace_ns
+        older = (each.grace_ns for each in self._closed if each.number < turn.number and not each.final)
+        return max([due, *older])
 
     def _commit_if_due(self, turn: UserTurn, now: int) -> list[Decision]:
         due = self._due(turn)

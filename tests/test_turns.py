@@ -178,3 +178,10 @@ def test_evidence_of_a_hold_waits_longer(longer: dict[str, Any], shorter: dict[s
     neutral = {"complete": False, "final": True, "model": 0.5, "asked": False}
     config = EndpointingConfig()
     assert judge(config, **neutral | longer).wait_ns > judge(config, **neutral | shorter).wait_ns
+
+
+def test_turns_are_taken_in_their_order_however_late_the_words_of_the_first_are() -> None:
+    late = [item for item in spoken(1, 500, 1100, "go forward and", complete=False) if not getattr(item[2], "final", 0)]
+    log = converse([*late, *spoken(2, 2600, 2900, "thank you")])
+    taken = [turn.turn for turn in log.of(TurnCommitted)]
+    assert taken == sorted(taken) and len(taken) == len(log.of(TurnOpened))
