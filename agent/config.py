@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from agent.settings import apply, build, read_toml
+from agent.settings import ConfigError, apply, build, read_toml
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.turns import TurnConfig
@@ -143,7 +143,10 @@ def load(path: Path | None = None, assignments: list[str] | None = None) -> Conf
 
 def reload(text: str, assignments: list[str] | None = None) -> Config:
     """The configuration in the header of a recording, with assignments laid over. Raises `ConfigError`."""
-    tables = msgspec.json.decode(text) if text else {}
+    try:
+        tables = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"the recording's configuration cannot be read: {error}") from error
     return _config(tables, assignments or [], "the recording's configuration")
 
 

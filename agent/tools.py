@@ -23,13 +23,13 @@ DEFAULT_MODELS = ("silero-vad", "smart-turn")
 
 def events(arguments: argparse.Namespace) -> int:
     """`visavis events`: the timeline of a recording, for tools (--json) or people."""
+    for name in arguments.topic or ():
+        if name not in BY_NAME:
+            raise ConfigError(f"--topic {name}: there is no such topic: {', '.join(BY_NAME)}")
     recording = Recording.open(arguments.recording)
     if recording.torn:
         note = f"{arguments.recording} is torn: {recording.torn}; these are the whole packets"
         Terminal(stderr=True).print(note, markup=False, soft_wrap=True)
-    for name in arguments.topic or ():
-        if name not in BY_NAME:
-            raise ConfigError(f"--topic {name}: there is no such topic: {', '.join(BY_NAME)}")
     topics = [BY_NAME[name] for name in arguments.topic] if arguments.topic else None
     packets = recording.packets(topics)
     for line in timeline.lines(packets) if arguments.json else timeline.table(packets):

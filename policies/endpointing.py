@@ -48,6 +48,18 @@ class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     model_most: float = 1.3
     language: str = "en"
 
+    def __post_init__(self) -> None:
+        if self.min_wait_ms < 0:
+            raise ValueError(f"min_wait_ms = {self.min_wait_ms}: a wait cannot be shorter than 0")
+        if self.max_wait_ms < self.min_wait_ms:
+            raise ValueError(f"max_wait_ms = {self.max_wait_ms} is below min_wait_ms = {self.min_wait_ms}")
+        for name in ("confident", "model_neutral"):
+            if not 0 < getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)} is no probability between 0 and 1")
+        for name in ("curve", "model_weight"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} = {getattr(self, name)}: it cannot be below 0")
+
 
 class Judgement(Struct, frozen=True):
     """probability: that the turn is over;  wait_ns: silence to ask for;  evidence: what each part was worth."""
