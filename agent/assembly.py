@@ -11,7 +11,7 @@ from agent.parts import sentences
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
 from embodied.speech import SpeechActuator
-from embodied.toolbox import Toolbox
+from embodied.toolbox import Tool, Toolbox
 from embodied.tools import default_tools
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnTaker
@@ -25,10 +25,14 @@ from streams.recording import Header
 
 
 class AgentBody:
-    """The body of the configuration: voice and speaker, toolbox, and what moves. Made when the session starts."""
+    """The body of the configuration: voice and speaker, toolbox, and what moves. Made when the session starts.
 
-    def __init__(self, config: Config) -> None:
+    tools: functions a policy may `Call`, besides the default ones (`embodied.toolbox.tool` says what they look like)
+    """
+
+    def __init__(self, config: Config, tools: Sequence[Tool | Callable[..., Any]] = ()) -> None:
         self.config = config
+        self.tools = tools
         self.voice = registry.find("voices", config.voice.engine, "voice.engine")(config)
 
     def begin(self) -> None:
@@ -52,7 +56,7 @@ class AgentBody:
             latency_blocks=config.speaker.latency_blocks,
         )
         speech = SpeechActuator(self.voice, speaker, publisher, clock)
-        actuators: list[Any] = [speech, Toolbox(default_tools(speech), clock)]
+        actuators: list[Any] = [speech, Toolbox([*default_tools(speech), *self.tools], clock)]
         if config.body.motion != "none":
             make = registry.find("actuators", config.body.motion, "body.motion")
             actuators.append(make(config, publisher, clock))
@@ -64,10 +68,12 @@ class AgentBody:
                 await body.aclose()
 
 
-def hearing(config: Config, jsgf: str) -> list[Encoder]:
-    """The encoders of the ear, in the direction of the data."""
+def hearing(config: Config) -> list[Encoder]:
+    """The encoders of the ear, in the direction of the data. Raises `VisavisError` where one cannot be made."""
     encoders: list[Encoder] = [registry.find("vads", config.vad.engine, "vad.engine")(config)]
     if config.speech.engine != "none":
+        words = config.reflex.words or stop_words(config.language)
+        jsgf = sentences(config).grammar(stop_words=words)
         recogniser = registry.find("recognisers", config.speech.engine, "speech.engine")(config, jsgf)
         encoders.append(SpeechEncoder(recogniser, config.speech))
     if config.turn_end.engine != "none":
@@ -75,11 +81,12 @@ def hearing(config: Config, jsgf: str) -> list[Encoder]:
     return encoders
 
 
-def conductor(config: Config, started: datetime) -> Conductor:
-    """Turn-taker, policy and reflex. started: wall time of session time 0."""
+def conductor(config: Config, started: datetime | None = None) -> Conductor:
+    """Turn-taker, policy and reflex. started: wall time of session time 0 (default: now)."""
+    zero = started or wall_now()
 
     def wall(t: int) -> datetime:
-        return started + timedelta(microseconds=t // 1000)
+        return zero + timedelta(microseconds=t // 1000)
 
     words = config.reflex.words or stop_words(config.language)
     policy = registry.find("policies", config.policy.engine, "policy.engine")(config, wall)
@@ -104,11 +111,9 @@ def assemble(
     Raises `VisavisError` where a part cannot be made.
     """
     started = started or wall_now()
-    words = config.reflex.words or stop_words(config.language)
-    encoders = hearing(config, sentences(config).grammar(stop_words=words)) if senses else []
     return Session(
         sources=sources,
-        encoders=encoders,
+        encoders=hearing(config) if senses else [],
         conductor=conductor(config, started),
         body=body or AgentBody(config),
         taps=taps,
