@@ -150,8 +150,9 @@ def _talk(samples: Samples, fraction: float, path: Path, target: Targets) -> Non
     )
     for mode, least in (("media", 15), ("percepts", 200)):
         again = stopwatch(lambda: _replay(path, mode))  # noqa: B023 - called at once
-        speed = seconds / again.wall
-        print(f"    replay        {speed:7.0f} x real time from {mode}" + target(speed >= least, f">= {least}"))
+        speed, wall = seconds / again.cpu, seconds / again.wall  # a busy machine makes the second meaningless
+        reached = f"{speed:7.0f} x real time from {mode} by CPU time ({wall:.0f} by the clock)"
+        print(f"    replay        {reached}" + target(speed >= least, f">= {least}"))
 
 
 def _replay(path: Path, mode: Any) -> None:
@@ -223,9 +224,7 @@ def idle(quick: bool, target: Targets) -> None:
         timers = stopwatch(lambda: clock.run(_hops(seconds, lambda: None))).cpu / seconds * 100
         stream = SileroVad(models.pull(MODEL)).model.stream()
         hops = stopwatch(lambda: clock.run(_hops(seconds, stream.step))).cpu / seconds * 100
-    print(
-        f"  floors: {timers:.2f} % 50 timers/s on a bare loop; {hops:.2f} % with 31 bare calls/s of the detector"
-    )
+    print(f"  floors: {timers:.2f} % 50 timers/s on a bare loop; {hops:.2f} % with 31 bare calls/s of the detector")
 
 
 def _share(samples: Samples, path: Path | None) -> float:
