@@ -157,7 +157,7 @@ class SileroVad(_Detector):
 
     After a second of exact zeros (a muted microphone, the end of a file) its last answer stands until sound comes
     back: a call every 32 ms costs five times one in a loop (cold caches), and is most of what an idle session takes.
-    Speech after longer silence is found 5 ms sooner to 6 ms later than if it were asked on.
+    Speech after longer silence is found 7 ms sooner to 6 ms later than if it were asked on.
 
     providers: the CPU by default, since a trip to a GPU takes longer than the 60-250 us of a hop.
     Raises what `onnx.Model.load` raises.
