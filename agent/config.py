@@ -4,7 +4,7 @@
     max_wait_ms = 1200
 
     [voice.espeak]
-    language = "en-gb"
+    language = "en-gb-x-rp"
 
 Each section is the struct of the part it configures; `visavis config` prints all keys with their values. Unknown keys
 are refused with their path and the nearest name. Keys of the environment (secrets) have no place here.
