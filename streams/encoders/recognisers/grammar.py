@@ -18,6 +18,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from streams.encoders.recognisers import RATE, GrammarInvalid, HeardWord, Hypothesis
+from streams.encoders.recognisers.automaton import Automaton
 from streams.encoders.recognisers.jsgf import pronounce, single_top, words_of
 from streams.errors import DependencyMissing
 from streams.types import Samples
@@ -25,6 +26,7 @@ from streams.types import Samples
 FRAME = RATE // 100  # samples per frame of the acoustic model
 WINDOW = 410  # samples of its analysis window
 PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
+FRONT = "#JSGF V1.0;\ngrammar front;\npublic <sound> = ah;\n"
 LOOP = "#JSGF V1.0;\ngrammar phones;\npublic <speech> = ({})+;\n"
 
 # Mean cepstrum of the real recordings it was tuned on (levels from a whisper to full scale differ mostly in the first).
@@ -67,32 +69,49 @@ class GrammarModel:
         self.jsgf = single_top(jsgf)
         self.words = words_of(self.jsgf)
         self._lines, self.guessed = pronounce(self.words, Path(self._ps.get_model_path("en-us/cmudict-en-us.dict")))
-        self.search()
+        self._grammar = self._compiled()
 
     def search(self) -> Any:
         """A decoder for the grammar."""
-        return self._decoder(self.jsgf, self._lines, GRAMMAR)
+        return self._decoder(self._grammar, self._lines, GRAMMAR)
 
     def loop(self) -> Any:
         """A decoder that follows any speech, phone by phone."""
         lines = [f"{phone.lower()} {phone}" for phone in PHONES.split()]
         return self._decoder(LOOP.format(" | ".join(phone.lower() for phone in PHONES.split())), lines, PHONE_LOOP)
 
+    def front(self) -> Any:
+        """A decoder whose cepstra are wanted and nothing else: it searches for one word, at next to no cost."""
+        return self._decoder(FRONT, ["ah AH"], {"loglevel": "FATAL", "bestpath": False})
+
     def recogniser(self) -> "GrammarRecogniser":
         """The searches of one session."""
         return GrammarRecogniser(self)
 
-    def _decoder(self, jsgf: str, lines: list[str], options: dict[str, Any]) -> Any:
+    def _compiled(self) -> str:
+        """The grammar as a small automaton. Raises `GrammarInvalid`."""
+        decoder = self._decoder(self.jsgf, self._lines, GRAMMAR)
+        with tempfile.TemporaryDirectory(prefix="visavis-") as folder:
+            return Automaton.of(decoder.get_fsg("grammar"), Path(folder, "grammar.fsg")).minimal().text()
+
+    def _decoder(self, grammar: str, lines: list[str], options: dict[str, Any]) -> Any:
+        # grammar: JSGF, or the text of an `Automaton`.
         # pocketsphinx reads dictionaries from files only, at once; with its own of 134,000 words it takes 80 MB more.
         with tempfile.TemporaryDirectory(prefix="visavis-") as folder:
             path = Path(folder, "words.dict")
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
             hmm = self._ps.get_model_path("en-us/en-us")
             decoder = self._ps.Decoder(hmm=hmm, dict=str(path), lm=None, **options)
+            if grammar.startswith("FSG"):
+                automaton = Path(folder, "grammar.fsg")
+                automaton.write_text(grammar, encoding="utf-8")
+                decoder.add_fsg("grammar", decoder.read_fsg(str(automaton)))
+                decoder.activate_search("grammar")
+                return decoder
         try:
-            decoder.add_jsgf_string("grammar", jsgf)
+            decoder.add_jsgf_string("grammar", grammar)
         except (RuntimeError, ValueError) as error:
-            raise GrammarInvalid(f"pocketsphinx cannot compile the grammar ({error}): {jsgf[:200]!r}…") from error
+            raise GrammarInvalid(f"pocketsphinx cannot compile the grammar ({error}): {grammar[:200]!r}…") from error
         decoder.activate_search("grammar")
         return decoder
 
@@ -100,7 +119,7 @@ class GrammarModel:
 class GrammarRecogniser:
     """One session's stream: the grammar's search, the phone loop, and the mean cepstrum of this session's speech."""
 
-    feed_cost = 80_000_000
+    feed_cost = 70_000_000
     finish_cost = 2_000_000
     joins = True
 
@@ -147,7 +166,7 @@ class GrammarRecogniser:
     def reset(self) -> None:
         """Forget the channel. The searches are made anew: what they know of the noise cannot be taken back."""
         self._searches = (self.model.search(), self.model.loop())
-        self._front = self.model.search()  # computes cepstra only
+        self._front = self.model.front()  # computes cepstra only
         self._open = False
         self._usual = self._mean = MEAN
         self._early, self._fed = [], 0

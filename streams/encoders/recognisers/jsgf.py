@@ -91,7 +91,7 @@ def _entries(dictionary: Path) -> dict[str, tuple[str, ...]]:
     entries: dict[str, tuple[str, ...]] = {}
     for line in dictionary.read_text(encoding="utf-8").splitlines():
         word, _, phones = line.partition(" ")
-        word = re.sub(r"\(\d+\)$", "", word)
+        word = word.partition("(")[0]
         entries[word] = (*entries.get(word, ()), phones.strip())
     return entries
 
