@@ -20,6 +20,7 @@ from streams.types import (
     SpeechEnded,
     TurnCommitted,
     TurnDropped,
+    TurnWaiting,
     Words,
 )
 from tests.composed import Said
@@ -116,3 +117,18 @@ def test_a_confident_end_is_answered_within_450_ms_of_the_true_end(tmp_path: Pat
     assert min(offsets) >= 150 and max(offsets) <= 450, offsets
     for one, next_one in pairwise(commits):
         assert one.data.turn < next_one.data.turn
+
+
+def test_at_default_settings_a_confident_end_is_too_and_a_doubtful_one_waits_a_little(tmp_path: Path) -> None:
+    texts = ["turn left", "hello there", "what is seven times eight", "go forward two meters", "what can you do"]
+    lines = [Said(0.5 + 6.0 * n + 0.0037 * n, text, voice="en-us") for n, text in enumerate(texts)]
+    held = hold(tmp_path, lines)
+    confident, doubtful = [], []
+    for line, commit in enumerate(held.at(TurnCommitted)):
+        waits = [p for p in held.at(TurnWaiting) if p.data.turn == commit.data.turn and p.order < commit.order]
+        begun = next(p for p in held.at(PlayStarted) if p.data.turn == commit.data.turn)
+        offset = (begun.t - held.score.end_ns(line)) / MS
+        (confident if waits[-1].data.probability >= 0.8 else doubtful).append(offset)
+    assert len(confident) + len(doubtful) == len(texts)
+    assert confident and max(confident) <= 450, (confident, doubtful)
+    assert max(doubtful, default=0) <= 1600, (confident, doubtful)
