@@ -23,7 +23,7 @@ from streams.encoders.recognisers import HeardWord, Hypothesis
 from streams.types import Samples
 
 RATE = 16_000
-LATE_MS = 100
+LATE_MS = 60
 LOOK = 160  # samples by which the recogniser knows where in the scene it is: the room's noise is never the same twice
 
 

@@ -1,7 +1,7 @@
 """ "stop" stops the voice and what moves, within 300 ms of the end of the word; and how soon an answer comes.
 
 Times are of the session, counted from the true end of the word in the sound. The recogniser of these tests tells a word
-100 ms after it has been heard: what is measured is everything around it.
+60 ms after it has been heard: what is measured is everything around it.
 """
 
 from itertools import pairwise
