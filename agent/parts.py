@@ -60,6 +60,7 @@ def smart_turn(config: Config) -> Encoder:
 
 def grammar(config: Config, jsgf: str) -> "Recogniser":
     """pocketsphinx on the agent's own sentences (or on the file `speech.jsgf`)."""
+    from policies.reflex import stop_words
     from streams.encoders.recognisers.grammar import GrammarModel
 
     path = config.speech.jsgf
@@ -68,7 +69,8 @@ def grammar(config: Config, jsgf: str) -> "Recogniser":
             jsgf = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"speech.jsgf = {path!r}: cannot read it as a JSGF grammar: {error}") from error
-    return GrammarModel(jsgf, config.speech.grammar).recogniser()
+    urgent = config.reflex.words or stop_words(config.language)
+    return GrammarModel(jsgf, config.speech.grammar, urgent).recogniser()
 
 
 def sherpa(config: Config, jsgf: str) -> "Recogniser":

@@ -7,13 +7,14 @@ A payload's type name is its wire name: `visavis events` prints it as `type`, an
 tag of the JSON object. Adding a type to a union is a minor change; renaming a field is a major one.
 """
 
-from typing import Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 from numpy.typing import NDArray
 
 Samples: TypeAlias = NDArray[np.int16]
+Probability: TypeAlias = Annotated[float, Meta(ge=0, le=1)]  # of settings; checked where they are read
 
 
 # --- media ---------------------------------------------------------------------------------------------------

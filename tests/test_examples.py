@@ -42,3 +42,9 @@ def test_own_policy(tmp_path: Path) -> None:
         ["Say", "done"],
     ]
     assert {line.split()[2] for line in told if line.startswith("Call")} == {"1", "2"}
+
+
+def test_the_readme_shows_the_example_that_is_run() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = readme.partition("<!-- example: examples/hello.py -->\n```python\n")[2].partition("```")[0]
+    assert shown == (ROOT / "examples" / "hello.py").read_text(encoding="utf-8")

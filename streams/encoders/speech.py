@@ -8,10 +8,10 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from streams.audio.blocks import SAMPLE, check_rate
 from streams.clock import MS, SECOND
@@ -34,10 +34,10 @@ class SpeechConfig(Struct, frozen=True, forbid_unknown_fields=True):
     max_stretch_ms: a longer stretch of speech is decoded in pieces of this length, which bounds cost and memory
     """
 
-    lead_ms: int = 300
-    partial_ms: int = 96
-    join_ms: int = 1500
-    max_stretch_ms: int = 12_000
+    lead_ms: Annotated[int, Meta(ge=0, le=1000)] = 300
+    partial_ms: Annotated[int, Meta(ge=32, le=5000)] = 96
+    join_ms: Annotated[int, Meta(ge=0, le=5000)] = 1500
+    max_stretch_ms: Annotated[int, Meta(ge=1000, le=60_000)] = 12_000
 
 
 class SpeechEncoder:

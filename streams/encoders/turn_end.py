@@ -8,10 +8,10 @@ turn-taker fuses it with the words and the silence. Knows nothing of turns; a se
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from streams import onnx
@@ -21,7 +21,7 @@ from streams.clock import MS, SECOND
 from streams.packet import Packet
 from streams.ports import Emit
 from streams.topics import AUDIO, PERCEPT, VOICE, Topic
-from streams.types import Audio, Samples, TurnEnd, Voice
+from streams.types import Audio, Probability, Samples, TurnEnd, Voice
 
 MODEL = "smart-turn"  # its name in the model store
 NAME = "smart-turn-v3.2"
@@ -37,10 +37,10 @@ class TurnEndConfig(Struct, frozen=True, forbid_unknown_fields=True):
     cost_ms: declared time of one evaluation, charged in virtual time
     """
 
-    at_ms: tuple[int, ...] = (160,)
-    threshold: float = 0.5
-    threshold_off: float = 0.35
-    cost_ms: int = 100
+    at_ms: tuple[Annotated[int, Meta(ge=0)], ...] = (160,)
+    threshold: Probability = 0.5
+    threshold_off: Probability = 0.35
+    cost_ms: Annotated[int, Meta(ge=0)] = 100
 
 
 class SmartTurn:

@@ -7,10 +7,10 @@ Both cut speech into segments by one rule, `Segments`. Whether a silence is the 
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from streams import onnx
 from streams.audio.blocks import RATE, SAMPLE, Blocks
@@ -19,7 +19,7 @@ from streams.errors import DependencyMissing
 from streams.packet import Packet
 from streams.ports import Emit
 from streams.topics import AUDIO, PERCEPT, VOICE, Topic
-from streams.types import Audio, Samples, SpeechEnded, SpeechStarted, Voice
+from streams.types import Audio, Probability, Samples, SpeechEnded, SpeechStarted, Voice
 
 MODEL = "silero-vad"  # its name in the model store
 
@@ -33,10 +33,14 @@ class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
     min_silence_ms: silent this long before a segment closes; short, because patience is the turn-taker's
     """
 
-    threshold: float = 0.5
-    threshold_off: float = 0.35
-    min_speech_ms: int = 64
-    min_silence_ms: int = 192
+    threshold: Probability = 0.5
+    threshold_off: Probability = 0.35
+    min_speech_ms: Annotated[int, Meta(ge=0, le=10_000)] = 64
+    min_silence_ms: Annotated[int, Meta(ge=0, le=10_000)] = 192
+
+    def __post_init__(self) -> None:
+        if self.threshold_off > self.threshold:
+            raise ValueError(f"threshold_off = {self.threshold_off} is above threshold = {self.threshold}")
 
 
 class Segments:

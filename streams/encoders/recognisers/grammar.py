@@ -10,18 +10,19 @@ docs/decisions/0005-speech.md.
 import math
 import re
 import tempfile
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
 from streams.encoders.recognisers import RATE, GrammarInvalid, HeardWord, Hypothesis
 from streams.encoders.recognisers.automaton import Automaton
 from streams.encoders.recognisers.jsgf import pronounce, single_top, words_of
 from streams.errors import DependencyMissing
-from streams.types import Samples
+from streams.types import Probability, Samples
 
 FRAME = RATE // 100  # samples per frame of the acoustic model
 WINDOW = 410  # samples of its analysis window
@@ -44,18 +45,21 @@ class GrammarConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """When a grammar's sentence is believed.
 
     accept: confidence below which speech is rejected as outside the grammar
+    accept_urgent: the same for urgent words ("stop"): to stop for nothing costs less than not to stop
     listen_ms: sound to hear, lead included, before decoding begins: the channel and level are judged from it
     trust_ms: how much sound the expected channel (the usual one, later that of this session) weighs against it
     """
 
-    accept: float = 0.6
-    listen_ms: int = 800
-    trust_ms: int = 200
+    accept: Probability = 0.6
+    accept_urgent: Probability = 0.35
+    listen_ms: Annotated[int, Meta(ge=100, le=5000)] = 800
+    trust_ms: Annotated[int, Meta(ge=0, le=5000)] = 200
 
 
 class GrammarModel:
     """A checked grammar and what pocketsphinx needs for it. Shared; searches are made per session (about 40 ms).
 
+    urgent: words that are believed sooner, where a sentence begins with one
     words: all words of the grammar
     guessed: those the dictionary lacks, with the pronunciation made up for them (a caller may warn about them)
     Raises `GrammarInvalid` for a grammar that cannot be compiled, `DependencyMissing` without pocketsphinx.
@@ -63,8 +67,9 @@ class GrammarModel:
 
     name = "pocketsphinx-grammar"
 
-    def __init__(self, jsgf: str, config: GrammarConfig | None = None) -> None:
+    def __init__(self, jsgf: str, config: GrammarConfig | None = None, urgent: Collection[str] = ()) -> None:
         self.config = config or GrammarConfig()
+        self.urgent = frozenset(word.lower() for word in urgent)
         self._ps = _pocketsphinx()
         self.jsgf = single_top(jsgf)
         self.words = words_of(self.jsgf)
@@ -203,9 +208,14 @@ class GrammarRecogniser:
         ratio = (path.score - (loop.score if loop else 0.0)) / max(loop.frames if loop else path.frames, 20)
         sure = confidence(ratio, path.frames)
         text = " ".join(word.text for word in path.words)
-        if sure < self.model.config.accept:
+        if sure < self._bar(path.words):
             return Hypothesis(confidence=sure, guess=text)
         return Hypothesis(text, tuple(word._replace(confidence=sure) for word in path.words), sure, complete, half=True)
+
+    def _bar(self, words: Sequence[HeardWord]) -> float:
+        config = self.model.config
+        urgent = len(words) <= 2 and words[0].text in self.model.urgent
+        return config.accept_urgent if urgent else config.accept
 
 
 def confidence(ratio: float, frames: int) -> float:
