@@ -12,7 +12,9 @@ hang: every wait has a bound, and the reason of its end is in the decision.
 """
 
 from collections.abc import Collection
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+from msgspec import Meta
 
 from policies.endpointing import EndpointingConfig, judge
 from policies.overlap import Overlap
@@ -37,21 +39,27 @@ from streams.types import (
     Words,
 )
 
+Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=600_000)]
+
 
 class TurnConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
     """Bounds of turn-taking, in milliseconds; see `EndpointingConfig` for those of the wait.
 
     final_grace_ms: how long after the wait the recogniser's final words are waited for
     noise_ms: speech shorter than this in which no word was understood is noise, not a turn
-    overlap_decide_ms: how long after the pause words are waited for that are more than a backchannel
-    overlap_max_ms: how long it may think at all: whoever speaks longer over the agent interrupts it, and what was
-        shorter and not understood was no wish for the floor
+
+    Over the agent, counted from its pause:
+    overlap_decide_ms: how long partial words are only listened to
+    overlap_max_ms: how long it may take at all: whoever speaks longer over the agent interrupts it (one who says
+        nothing but backchannels has another `overlap_decide_ms`)
+    murmur_ms: speech shorter than this that was not understood was no wish for the floor
     """
 
-    final_grace_ms: int = 700
-    noise_ms: int = 450
-    overlap_decide_ms: int = 400
-    overlap_max_ms: int = 800
+    final_grace_ms: Milliseconds = 700
+    noise_ms: Milliseconds = 450
+    overlap_decide_ms: Milliseconds = 400
+    overlap_max_ms: Milliseconds = 1000
+    murmur_ms: Milliseconds = 800
 
 
 class TurnTaker:
@@ -298,7 +306,13 @@ class TurnTaker:
         if agent is None or self._overlap is not None:
             return []
         config = self.config
-        self._overlap = Overlap.begin(agent, now, config.overlap_decide_ms, config.overlap_max_ms)
+        self._overlap = Overlap.begin(
+            agent,
+            now,
+            decide_ms=config.overlap_decide_ms,
+            max_ms=config.overlap_max_ms,
+            murmur_ms=config.murmur_ms,
+        )
         return [OverlapPaused(agent, turn.number)]
 
     def _agent_ended(self, now: int) -> list[Decision]:
