@@ -10,12 +10,13 @@ Knows nothing of devices, models or bodies.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any, assert_never
 
 import msgspec
 
+from policies.errors import CassetteError, PolicyError
 from policies.ports import Policy
 from policies.reflex import Reflex
 from policies.turns import TurnTaker
@@ -29,6 +30,7 @@ from streams.types import (
     Call,
     Command,
     Decision,
+    Fault,
     Halt,
     Hush,
     Outcome,
@@ -59,17 +61,20 @@ class Conductor:
         self._now = 0
         self._ids = 0
         self._replies: dict[int, asyncio.Task[None]] = {}
-        self._waiting_for: dict[int, type] = {}
+        self._waiting_for: set[int] = set()
         self._senses_ended = False
         self._told_ended = False
         self._lane: Lane | None = None
 
-    async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
+    async def run(
+        self, lane: Lane, publisher: Publisher, clock: Clock, report: Callable[[Fault], None] = lambda fault: None
+    ) -> None:
         """Conduct until the senses have ended (see `finish`) and everything that was begun has been said and done.
 
-        lane: over PERCEPT and FEEDBACK.  Raises what the policy raises; on cancellation running replies are cancelled.
+        lane: over PERCEPT and FEEDBACK;  report: told of expected failures of the policy (`PolicyError`), which end
+        its reply and not the session. Raises what else the policy raises. Cancelling it cancels running replies.
         """
-        self._lane, self._publisher = lane, publisher
+        self._lane, self._publisher, self._report = lane, publisher, report
         async with asyncio.TaskGroup() as group:
             self._group = group
             while not (self._told_ended and self._done):
@@ -108,7 +113,7 @@ class Conductor:
         self._now = packet.at
         data = packet.data
         if isinstance(data, Outcome):
-            self._waiting_for.pop(data.id, None)
+            self._waiting_for.discard(data.id)
         elif isinstance(data, Words) and (stop := self._reflex.feed(data)) is not None:
             self._stop(data.segment, stop.word)
         self._observe(packet)
@@ -168,21 +173,30 @@ class Conductor:
         self._replies[turn.turn] = self._group.create_task(self._answer(turn), name=f"reply {turn.turn}")
 
     async def _answer(self, turn: TurnCommitted) -> None:
-        async with aclosing(self.policy.reply(turn)) as actions:
-            async for action in actions:
-                if turn.turn not in self._replies:  # fenced: the policy may have swallowed its cancellation
-                    return
-                self._ids += 1
-                if isinstance(action, Say | Call | Command):
-                    action = msgspec.structs.replace(action, turn=turn.turn, id=self._ids)  # noqa: PLW2901
-                    if not isinstance(action, Call):
-                        self._waiting_for[self._ids] = type(action)
-                self._act(action)
-                self._nudge()
+        try:
+            async with aclosing(self.policy.reply(turn)) as actions:
+                async for action in actions:
+                    if turn.turn not in self._replies:  # fenced: the policy may have swallowed its cancellation
+                        return
+                    self._act(self._stamped(action, turn.turn))
+                    self._nudge()
+        except CassetteError:
+            raise  # a replay that cannot go on is no failure to talk over
+        except PolicyError as error:
+            self._report(Fault("policy", type(error).__name__, str(error)))
         if self._replies.pop(turn.turn, None) is not None:
             self._decide(self.turns.replied(turn.turn, self._now))
             self._offer_floor()
         self._nudge()
+
+    def _stamped(self, action: Action, turn: int) -> Action:
+        """`action` with the turn it belongs to and a number of its own."""
+        if not isinstance(action, Say | Call | Command):
+            return action
+        self._ids += 1
+        if not isinstance(action, Call):
+            self._waiting_for.add(self._ids)
+        return msgspec.structs.replace(action, turn=turn, id=self._ids)
 
     def _nudge(self) -> None:
         """The turn-taker may have a new deadline, or the conversation may be over: look again."""

@@ -154,10 +154,7 @@ def _config(tables: dict[str, Any], assignments: list[str], where: str) -> Confi
     if assignments:
         build(tables, Config, where)  # so that an error in the file is not blamed on --set
         where = "--set"
-    config = build(apply(tables, assignments), Config, where)
-    if config.turns.language != config.language:
-        config = msgspec.structs.replace(config, turns=msgspec.structs.replace(config.turns, language=config.language))
-    return config
+    return build(apply(tables, assignments), Config, where)
 
 
 def _resolve(tables: dict[str, Any], folder: Path) -> None:

@@ -52,8 +52,7 @@ def parts(session: SessionLike) -> tuple[Part, ...]:
     found = [_part(source, "source", (), ()) for source in session.sources]
     found += [_part(encoder, "encoder", (), ()) for encoder in session.encoders]
     found.append(_part(session.conductor, "conductor", (PERCEPT, FEEDBACK), (TURN, ACTION), "conductor"))
-    if session.body is not None:
-        found.append(_part(session.body, "body", (ACTION,), (FEEDBACK, PLAYBACK), "body"))
+    found.append(_part(session.body, "body", (ACTION,), (FEEDBACK, PLAYBACK), "body"))
     found += [_part(tap, "tap", (), ()) for tap in session.taps]
     return tuple(found)
 

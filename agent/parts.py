@@ -29,7 +29,7 @@ def silero(config: Config) -> Encoder:
         path = models.pull(vad.MODEL)
     except ModelMissing as error:
         raise ModelMissing(f"{error} Or do without: --set vad.engine=webrtc --set turn_end.engine=none") from error
-    return vad.SileroVad(path, config.vad, providers=config.onnx.providers)
+    return vad.SileroVad(path, config.vad)  # on the CPU always: a trip to a GPU takes longer than a hop
 
 
 def webrtc(config: Config) -> Encoder:

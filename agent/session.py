@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from agent.conductor import Conductor
+from embodied.body import Body
 from streams import clock as clocks
 from streams.bus import Bus, Lane
 from streams.clock import Clock
@@ -74,7 +75,7 @@ class Session:
 
     sources: where media come from; the session ends when all of them have
     encoders: in the direction of the data: one that follows another comes after it
-    conductor: turn-taker, policy and reflex;  body: carries the actions out (None: nothing does)
+    conductor: turn-taker, policy and reflex;  body: carries the actions out (None: every action is refused)
     taps: see every packet, may not publish;  started: wall time of session time 0, None for now
     desk: where each part publishes
     """
@@ -91,10 +92,11 @@ class Session:
         desk: Callable[[Bus, Clock], Desk] = straight,
     ) -> None:
         self.sources, self.encoders, self.conductor = sources, encoders, conductor
-        self.body, self.taps = body, taps
+        self.body: BodyPort = body or Body(())
+        self.taps = taps
         self.started = started
         self._desk = desk
-        self._running: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
         self.bus: Bus | None = None
         self.faults: list[Fault] = []
         self.ended_ns = 0
@@ -132,37 +134,42 @@ class Session:
             bus.open(ACTION, reader="body") as actions,
         ):
             async with asyncio.TaskGroup() as group:
-                if self.body is not None:
-                    group.create_task(self.body.run(actions, desk.body, clock), name="body")
-                conducting = group.create_task(self.conductor.run(percepts, desk.mind, clock), name="conductor")
+                group.create_task(self.body.run(actions, desk.body, clock), name="body")
+                conducting = self.conductor.run(percepts, desk.mind, clock, self._report)
+                conversation = group.create_task(conducting, name="conductor")
                 async with asyncio.TaskGroup() as senses:
                     writers = _Writers(bus, [*self.sources, *self.encoders])
                     for encoder in self.encoders:
                         pumping = writers.closing(encoder, pump(encoder, bus, clock, desk.senses))
                         senses.create_task(pumping, name=encoder.name)
                     await asyncio.sleep(0)  # every lane is open before the first packet
-                    self._running = [
-                        senses.create_task(writers.closing(source, self._listen(source, bus, clock)), name=source.name)
-                        for source in self.sources
-                    ]
+                    for source in self.sources:
+                        listening = writers.closing(source, self._listen(source, bus, clock))
+                        senses.create_task(listening, name=source.name)
                 self.conductor.finish()
-                await conducting
+                await conversation
                 bus.close(TURN, ACTION)
 
     def stop(self) -> None:
         """End the sources now; the rest comes to its end as at the end of any stream. Safe to call at any time."""
-        for task in self._running:
-            task.cancel()
+        self._stopping.set()
 
     def lanes(self) -> list[Lane]:
         """The lanes of all readers, with what each dropped and how long it got."""
         return [] if self.bus is None else [*self.bus.lanes, *self.bus.retired]
 
     async def _listen(self, source: Source, bus: Bus, clock: Clock) -> None:
+        """Run a source until it ends, is lost (which is told), or the session is stopped."""
         try:
-            await source.run(bus, clock)
-        except SourceLost as lost:
-            self._report(Fault(source.name, type(lost).__name__, str(lost)))
+            async with asyncio.TaskGroup() as group:
+                running = group.create_task(source.run(bus, clock), name=source.name)
+                stopping = group.create_task(self._stopping.wait(), name=f"stop {source.name}")
+                await asyncio.wait({running, stopping}, return_when=asyncio.FIRST_COMPLETED)
+                running.cancel()
+                stopping.cancel()
+        except* SourceLost as lost:
+            for error in lost.exceptions:
+                self._report(Fault(source.name, type(error).__name__, str(error)))
 
     def _report(self, fault: Fault) -> None:
         """A part of the session failed in an expected way: everybody may know, and the session goes on."""

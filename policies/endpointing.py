@@ -46,7 +46,6 @@ class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     model_weight: float = 0.6
     model_neutral: float = 0.8
     model_most: float = 1.3
-    language: str = "en"
 
     def __post_init__(self) -> None:
         if self.min_wait_ms < 0:
@@ -77,19 +76,21 @@ def judge(
     final: bool,
     model: float | None,
     asked: bool,
+    language: str = "en",
 ) -> Judgement:
     """Fuse the evidence on whether the turn is over.
 
     text: the words of the turn so far (partial or final);  complete: they are a whole sentence of the grammar
     final: the recogniser has finished with them;  model: P(end) of the acoustic turn model, None if not heard yet
     asked: the agent's last words were a question, so that a short answer is all there is to come
+    language: of the words
     """
     words = text.split()
     parts: dict[str, float] = {}
     if model is not None:
         worth = config.model_weight * (_logit(model) - _logit(config.model_neutral))
         parts["model"] = max(-config.model_most, min(config.model_most, worth))
-    if words and words[-1] in HOLD_WORDS.get(config.language, "").split() and not complete:
+    if words and words[-1] in HOLD_WORDS.get(language, "").split() and not complete:
         parts["hold_word"] = -2.0
     elif complete:
         parts["sentence"] = 2.2 if final else 1.2

@@ -66,16 +66,18 @@ class TurnTaker:
     """Decides whose turn it is, from the packets alone; the same packets give the same decisions.
 
     stop_words: words that the reflex answers (a turn that ends with one gets no other answer)
-    Backchannels such as "uh huh" are those of `config.language`.
+    language: of backchannels ("uh huh") and of words that hold the turn ("and")
     """
 
     def __init__(
         self,
         config: TurnConfig | None = None,
         *,
+        language: str = "en",
         stop_words: Collection[str] = (),
     ) -> None:
         self.config = config or TurnConfig()
+        self._language = language
         self._stop_words = tuple(stop_words)
         self._last_turn = 0
         self._open: UserTurn | None = None
@@ -225,6 +227,7 @@ class TurnTaker:
             final=turn.final,
             model=turn.stretches[-1].model,
             asked=self._asked,
+            language=self._language,
         )
         until = turn.end_ns + judgement.wait_ns
         decisions: list[Decision] = []
@@ -288,7 +291,7 @@ class TurnTaker:
         """Nothing more was said after the stop word but courtesy: what was asked before it is taken back."""
         words = text.split()
         return not words or any(
-            nothing_but(" ".join(words[begin:]), self._stop_words, self.config.language) for begin in range(len(words))
+            nothing_but(" ".join(words[begin:]), self._stop_words, self._language) for begin in range(len(words))
         )
 
     # --- over the agent
@@ -328,7 +331,7 @@ class TurnTaker:
         if overlap is None or turn is None:
             self._overlap = None
             return []
-        verdict = overlap.classify(turn, now, language=self.config.language, asked=self._asked, last=last)
+        verdict = overlap.classify(turn, now, language=self._language, asked=self._asked, last=last)
         if verdict == "undecided":
             return []
         heard = turn.transcript()

@@ -1,5 +1,6 @@
 """The conductor with real turn-taking, a scripted policy and a real simulated body, on the virtual clock."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,13 +8,15 @@ import pytest
 
 from agent.conductor import Conductor
 from agent.session import Log, Session
+from policies.errors import PolicyError
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnConfig, TurnTaker
 from streams.bus import Lane
-from streams.clock import MS, Clock
+from streams.clock import MS, Clock, run
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
 from streams.types import (
+    Fault,
     Halt,
     Hush,
     Outcome,
@@ -24,6 +27,7 @@ from streams.types import (
     PlayStarted,
     Resume,
     Say,
+    SensesEnded,
     TurnCommitted,
     TurnDropped,
 )
@@ -75,10 +79,10 @@ class Mouth:
                     saying = {n: (say, due - 10**12) for n, (say, due) in saying.items()}
 
 
-def converse(scene: Sequence[Any], config: TurnConfig | None = None) -> Log:
+def converse(scene: Sequence[Any], config: TurnConfig | None = None, policy: Echo | None = None) -> Log:
     log = Log()
     words = stop_words("en")
-    conductor = Conductor(TurnTaker(config, stop_words=words), Echo(), Reflex(words))
+    conductor = Conductor(TurnTaker(config, stop_words=words), policy or Echo(), Reflex(words))
     session = Session(sources=[Percepts(scene)], encoders=[], conductor=conductor, body=Mouth(), taps=[log])
     session.run(speed=None)
     return log
@@ -156,3 +160,45 @@ def test_a_final_that_never_comes_is_not_waited_for_forever() -> None:
     log = converse(scene)
     (commit,) = log.of(TurnCommitted)
     assert (commit.text, commit.reason) == ("turn left", "no_final")
+
+
+class Broken(Echo):
+    """A policy whose model server is down."""
+
+    async def reply(self, turn: TurnCommitted) -> Any:
+        yield Say("one moment")
+        raise PolicyError("the model server is down")
+
+
+def test_a_policy_that_fails_as_expected_is_told_and_the_session_goes_on() -> None:
+    log = converse([*spoken(1, 1000, 2000, "hello"), *spoken(2, 5000, 6000, "thank you")], policy=Broken())
+    assert [fault.message for fault in log.of(Fault)] == ["the model server is down"] * 2
+    assert [say.turn for say in log.of(Say)] == [1, 2]
+
+
+def test_without_a_body_every_action_is_refused_and_the_session_ends() -> None:
+    log = Log()
+    conductor = Conductor(TurnTaker(), Echo(), Reflex(()))
+    Session(sources=[Percepts(spoken(1, 500, 900, "hello"))], encoders=[], conductor=conductor, taps=[log]).run(
+        speed=None
+    )
+    assert [outcome.status for outcome in log.of(Outcome)] == ["refused"]
+
+
+@pytest.mark.parametrize("turns_of_the_loop", [0, 1, 2, 3, 5, 50])
+def test_a_session_stopped_at_any_time_ends_in_order(turns_of_the_loop: int) -> None:
+    log = Log()
+    conductor = Conductor(TurnTaker(), Echo(), Reflex(()))
+    session = Session(sources=[Percepts([], tail_ms=60_000)], encoders=[], conductor=conductor, taps=[log])
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            running = group.create_task(session.main())
+            for _ in range(turns_of_the_loop):
+                await asyncio.sleep(0)
+            session.stop()
+            await running
+
+    run(main(), virtual=True)
+    assert session.ended_ns == 0, "nothing was waited for"
+    assert len(log.of(SensesEnded)) == 1
