@@ -91,7 +91,7 @@ def conductor(config: Config, started: datetime | None = None) -> Conductor:
     words = config.reflex.words or stop_words(config.language)
     policy = registry.find("policies", config.policy.engine, "policy.engine")(config, wall)
     reflex = Reflex(words, language=config.language, anywhere=config.reflex.anywhere)
-    return Conductor(TurnTaker(config.turns, stop_words=words), policy, reflex)
+    return Conductor(TurnTaker(config.turns, language=config.language, stop_words=words), policy, reflex)
 
 
 def assemble(
