@@ -1,5 +1,6 @@
 """The built-in parts, each made from the configuration. `agent/registry.py` says which name means which."""
 
+import warnings
 from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
@@ -12,13 +13,29 @@ from agent.config import Config
 from agent.settings import ConfigError
 from streams import models
 from streams.clock import Clock
-from streams.errors import ModelError, ModelMissing
+from streams.errors import ModelMissing
 from streams.ports import Encoder, Publisher
 
 if TYPE_CHECKING:
     from embodied.ports import Actuator, Voice
     from policies.ports import Policy
     from streams.encoders.recognisers import Recogniser
+
+
+# Engine of a section -> its name in the model store. An engine that is not here needs no model file.
+_MODELS = {
+    ("vad", "silero"): "silero-vad",
+    ("turn_end", "smart-turn"): "smart-turn",
+    ("speech", "sherpa"): "sherpa-zipformer-en",
+    ("speech", "moonshine"): "moonshine-small-en",
+}
+
+
+def models_of(config: Config) -> tuple[str, ...]:
+    """The names in the model store of everything that the parts of `config` load (sets file by file)."""
+    engines = (("vad", config.vad.engine), ("turn_end", config.turn_end.engine), ("speech", config.speech.engine))
+    store = models.Store.here()
+    return tuple(name for engine in engines if engine in _MODELS for name in store.names(_MODELS[engine]))
 
 
 def silero(config: Config) -> Encoder:
@@ -39,12 +56,25 @@ def webrtc(config: Config) -> Encoder:
     return vad.WebRtcVad(config.vad)
 
 
-def any_vad(config: Config) -> Encoder:
-    """Silero where its model can be had, WebRTC where not."""
+def settled(config: Config, say: Callable[[str], None]) -> Config:
+    """`config` with "auto" turned into what it comes to on this machine, so that a recording knows what it heard with.
+
+    say: told if the better detector cannot be had, and why.  Raises `ModelError` if its file is there and wrong.
+    """
+    if config.vad.engine != "auto":
+        return config
     try:
-        return silero(config)
-    except ModelError:
-        return webrtc(config)
+        models.pull("silero-vad")
+        engine = "silero"
+    except ModelMissing as error:
+        say(f"{error} Going on with the WebRTC voice detector, which is far worse in noise.")
+        engine = "webrtc"
+    return replace(config, vad=replace(config.vad, engine=engine))
+
+
+def any_vad(config: Config) -> Encoder:
+    """Silero where its model can be had, WebRTC (with a warning) where not."""
+    return webrtc(config) if settled(config, warnings.warn).vad.engine == "webrtc" else silero(config)
 
 
 def smart_turn(config: Config) -> Encoder:
