@@ -4,6 +4,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
+BENCHES ?= bus vad speech recording session
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: help setup demo check test pythons bench clean
@@ -30,7 +31,8 @@ pythons: $(VENV)/.dev ## only that last part
 	$(BIN)/python tests/every_python.py
 
 bench: $(VENV)/.dev ## all benchmarks (minutes; figures are printed beside their floor)
-	@set -e; for b in bus vad speech recording session; do echo; echo "== benchmarks/$$b.py"; $(BIN)/python benchmarks/$$b.py; done
+	@missed=; for b in $(BENCHES); do echo; echo "== $$b"; $(BIN)/python -m benchmarks.$$b || missed="$$missed $$b"; done; \
+	if [ -n "$$missed" ]; then echo; echo "missed a target or failed:$$missed"; exit 1; fi
 
 clean: ## remove what `make` made
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,27 +1,26 @@
 """Grammar speech recognition: sentences right, speech outside the grammar rejected, delay of a stop word, and cost.
 
-    python benchmarks/speech.py [FOLDER]
+    python -m benchmarks.speech [FOLDER]
 
-FOLDER: real recordings (`shared/data` beside the checkout); without it only the synthesised stop words are measured.
+FOLDER: real recordings (default: `shared/data` beside the checkout, where the tests look too); without one, only the
+synthesised stop words are measured.
 Each real sentence is heard under its own grammar; every recording is heard under every grammar it does not belong to.
 """
 
 import argparse
 import re
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from math import gcd
 from pathlib import Path
 
 import av
 import numpy as np
-from scipy.signal import resample_poly
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from benchmarks.machine import machine
 from embodied.voices.espeak import Espeak, EspeakVoice
 from streams import models
+from streams.audio.resample import Resampler
 from streams.encoders.recognisers.grammar import GrammarModel
 from streams.encoders.speech import SpeechEncoder
 from streams.encoders.vad import MODEL, SileroVad
@@ -29,6 +28,7 @@ from streams.packet import Packet
 from streams.topics import AUDIO, Topic
 from streams.types import Audio, Samples, Words
 
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 RATE, BLOCK = 16_000, 320
 HEAD = "#JSGF V1.0;\ngrammar {0};\npublic <{0}> = "
 DIGITS = "zero | one | two | three | four | five | six | seven | eight | nine"
@@ -162,8 +162,8 @@ def stops(vad: SileroVad, tally: Tally) -> tuple[int, int]:
         voice = EspeakVoice(Espeak(language=language))
         for word in ("stop", "halt", "freeze", "stop now"):
             pieces = [chunk.samples for chunk in voice.speak(word)]
-            common = gcd(voice.rate, RATE)
-            sound = resample_poly(np.concatenate(pieces).astype(np.float64), RATE // common, voice.rate // common)
+            resampler = Resampler(voice.rate, RATE)
+            sound = np.concatenate([resampler.push(np.concatenate(pieces)), resampler.finish()]).astype(np.float64)
             loud = np.nonzero(np.abs(sound) > 300)[0]
             whole = padded(sound[loud[0] : loud[-1]])
             end = (len(whole) - RATE / 2) / RATE
@@ -179,9 +179,13 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
-    folder = parser.parse_args().folder
-    vad, tally = SileroVad(models.find(MODEL)), Tally()
-    if folder is not None:
+    folder = parser.parse_args().folder or (DATA if DATA.is_dir() else None)
+    print(machine("pocketsphinx", "onnxruntime", "numpy"))
+    vad, tally = SileroVad(models.pull(MODEL)), Tally()
+    if folder is None:
+        print("no folder of real recordings: only stop words, by espeak-ng")
+    else:
+        print(f"real recordings of {folder}, and stop words by espeak-ng")
         recordings(folder, vad, tally)
         print(f"sentences right            {tally.right} of {tally.sentences}")
         print(

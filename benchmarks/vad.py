@@ -1,6 +1,6 @@
 """What hearing costs: raw ONNX calls beside bus + Silero, and how many sessions one core carries.
 
-    python benchmarks/vad.py [AUDIO.wav] [--seconds 60] [--sessions 50 100 200]
+    python -m benchmarks.vad [AUDIO.wav] [--seconds 60] [--sessions 50 100 200]
 
 Without a file it hears seeded noise bursts: the cost does not depend on what is heard. CPU time is that of the whole
 process; the raw floor and the encoder are measured in turns in one run, so their ratio holds on a busy machine.
