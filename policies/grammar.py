@@ -31,17 +31,25 @@ def compile_grammar(
     """`sentences` as JSGF text; lower case, numbers as words, no weights.
 
     stop_words, backchannels: phrases to recognise besides; None = the built-in ones of the sentences' language
-    Rules: `<utterance>` (public), `<intent_NAME>`, `<list_NAME>`, `<rule_NAME>`, `<stop>`, `<backchannel>`.
+    Rules: `<utterance>` (public), `<intent_NAME>`, `<twins_not>`, `<twins_whether>`, `<list_NAME>`, `<rule_NAME>`,
+    `<stop>`, `<backchannel>`.
     """
     language = sentences.language
     stop = stop_words_of(language) if stop_words is None else [word.lower() for word in stop_words]
     if backchannels is None:
         backchannels = spoken_backchannels(language) if language in LANGUAGES else ()
     rules: dict[str, str] = {}
+    twins: dict[str, list[str]] = {}
     for name, intent in sentences.intents.items():
         if not intent.spoken:
             continue
+        if intent.twin:  # one way in for all twins of a kind: what follows is the intents' own, shared
+            prefix, _, original = intent.twin.partition(" ")
+            twins.setdefault(prefix, []).append(f"<intent_{original}>")
+            continue
         rules[f"intent_{name}"] = _either(_jsgf(expression(sentence)) for sentence in intent.sentences)
+    for prefix, originals in twins.items():
+        rules[f"twins_{prefix}"] = f"<rule_{prefix}> ({' | '.join(originals)})"
     for name, each in sentences.lists.items():
         rules[f"list_{name}"] = _list(each)
     for name, template in sentences.rules.items():
@@ -52,7 +60,7 @@ def compile_grammar(
         rules["stop_word"] = _phrases(stop)
     if backchannels:
         rules["backchannel"] = _phrases(phrase.lower() for phrase in backchannels)
-    tops = [name for name in rules if name.startswith("intent_") or name in ("stop", "backchannel")]
+    tops = [name for name in rules if name.startswith(("intent_", "twins_")) or name in ("stop", "backchannel")]
     lines = ["#JSGF V1.0;", "grammar visavis;", "", f"public <utterance> = {' | '.join(f'<{name}>' for name in tops)};"]
     lines += [f"<{name}> = {body};" for name, body in _used(rules, tops).items()]
     return "\n".join(lines) + "\n"

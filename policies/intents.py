@@ -19,6 +19,8 @@ from policies.sentences import Sentences, Understood
 from streams.packet import Packet
 from streams.types import Action, Halt, Outcome, Say, TurnCommitted, Words
 
+FORBIDDEN = "All right, I will not."
+
 
 class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """How the embedded policy behaves.
@@ -125,8 +127,14 @@ class IntentsPolicy:
         match does:
             case "yes" if asked is not None:
                 return self._confirmed(turn, scene, asked)
-            case "yes" | "no":
-                return [Say("All right, I will not." if asked is not None else "All right.")]
+            case "yes":
+                return [Say("All right.")]
+            case "no":
+                return self._forbidden(scene, "All right." if asked is None else FORBIDDEN)
+            case "forbid":
+                return self._forbidden(scene, FORBIDDEN)
+            case "tell_about":
+                return [Say("I only do that when you tell me to.")]
             case "repeat" if asked is not None:
                 return self._ask(asked.motion, asked.confidence, turn.turn)
             case "move":
@@ -139,6 +147,10 @@ class IntentsPolicy:
                 return self._declared(turn, understood)
             case _:
                 return ANSWERS[does](question)
+
+    def _forbidden(self, scene: Snapshot, told: str) -> Sequence[Action]:
+        """The question that was open is void already. What moves all the same was meant, too."""
+        return [Halt("forbidden"), Say(told)] if _moving(scene) else [Say(told)]
 
     def _declared(self, turn: TurnCommitted, understood: Understood) -> Sequence[Action]:
         told, calls, motion = declared(understood, turn)
@@ -216,6 +228,10 @@ class IntentsPolicy:
 
 def _spoken(scene: Snapshot, turn: int) -> Spoken | None:
     return next((each for each in scene.events if isinstance(each, Spoken) and each.turn == turn), None)
+
+
+def _moving(scene: Snapshot) -> bool:
+    return any(isinstance(each, Done) and each.kind == "Command" and not each.status for each in scene.events)
 
 
 async def _one_by_one(actions: Sequence[Action]) -> AsyncGenerator[Action, None]:

@@ -19,6 +19,7 @@ from msgspec import Struct
 from policies.errors import SentencesError
 from policies.tables import Intent, Range, Tables, Values, check, read
 from policies.templates import literal, normalise
+from policies.twins import rules, twins
 
 
 class Understood(Struct, frozen=True):
@@ -31,14 +32,14 @@ class Understood(Struct, frozen=True):
 class Sentences:
     """All sentences of one language, ready to understand text. Made by `load`; never changes afterwards.
 
-    intents: by name, in the order in which they are tried (later files first);  lists, rules: by name
+    intents: by name, in the order in which they are tried (later files first, twins last);  lists, rules: by name
     digest: SHA-256 of the files, for the header of a recording
     """
 
     def __init__(self, tables: Sequence[Tables], language: str) -> None:
         """Raises `SentencesError` where the tables contradict themselves or each other."""
         self.language = language
-        self.rules: dict[str, str] = {}
+        self.rules: dict[str, str] = rules(language)
         self.lists: dict[str, Range | Values] = {}
         intents: dict[str, Intent] = {}
         for table in tables:
@@ -46,6 +47,7 @@ class Sentences:
             self.lists |= table.lists
         for table in reversed(tables):
             intents = intents | {name: intent for name, intent in table.intents.items() if name not in intents}
+        intents |= {name: twin for name, twin in twins(intents, self.rules).items() if name not in intents}
         self.intents = {name: intent for name, intent in intents.items() if intent.sentences}
         self.digest = hashlib.sha256("\n".join(table.source for table in tables).encode()).hexdigest()
         check(tables, self.intents, self.lists, self.rules)

@@ -13,8 +13,8 @@ from policies.errors import SentencesError
 from policies.templates import certain_slots, expression, fault, references
 
 _BEHAVIOURS = """
-add_timer arithmetic cancel_timer come_back date greeting heard help move no parting repeat said thanks time time_left
-turn volume yes year
+add_timer arithmetic cancel_timer come_back date forbid greeting heard help move no parting repeat said tell_about
+thanks time time_left turn volume yes year
 """
 BEHAVIOURS = frozenset(_BEHAVIOURS.split())
 
@@ -33,6 +33,7 @@ class Intent(Struct, frozen=True, forbid_unknown_fields=True):
     slots: values of slots that a sentence leaves open
     spoken: False keeps the sentences out of the recogniser's grammar: for typed text only
     confirm: question before the command when it was not heard clearly ("" = repeat what was understood)
+    negatable: whether the sentences may also be forbidden and asked about (None: if they do something; `twins.py`)
     """
 
     sentences: tuple[str, ...]
@@ -42,9 +43,11 @@ class Intent(Struct, frozen=True, forbid_unknown_fields=True):
     call: Ask | None = None
     confirm: str = ""
     spoken: bool = True
+    negatable: bool | None = None
     slots: dict[str, Any] = field(default_factory=dict)
     name: str = ""
     file: str = ""
+    twin: str = ""  # "RULE NAME": made of the intent NAME by putting <RULE> before it
 
     @property
     def replies(self) -> tuple[str, ...]:
@@ -126,7 +129,7 @@ def check(
 
 
 def _intent(name: str, table: dict[str, Any], file: str) -> Intent:
-    _known(table, [f for f in Intent.__struct_fields__ if f not in ("name", "file")], file, name)
+    _known(table, [f for f in Intent.__struct_fields__ if f not in ("name", "file", "twin")], file, name)
     intent: Intent = _table({**table, "name": name, "file": file}, Intent, file, name)
     if intent.sentences:
         said = [key for key in ("reply", "command", "call") if key in table]

@@ -188,6 +188,40 @@ def test_no_is_acknowledged_and_an_unclear_answer_moves_nothing(talk: Talk) -> N
     assert asked(talk.person("yes")) == []
 
 
+BUT = ["don't {}", "please do not {}", "never {}", "no don't {}", "you must not {}", "can you not {}", "Don’t you {}!"]
+ABOUT = ["did you {}", "should I {}", "why did you {}?", "if you {}", "what if we {}"]
+
+
+@pytest.mark.parametrize("text", MOTIONS)
+@pytest.mark.parametrize("form", BUT + ABOUT)
+def test_a_motion_forbidden_or_asked_about_is_not_made(talk: Talk, form: str, text: str) -> None:
+    talk.speaks(talk.person("turn right", 0.5))
+    told = talk.person(form.format(text))
+    answer = "All right, I will not." if form in BUT else "I only do that when you tell me to."
+    assert (texts(told), asked(told), talk.policy.asking) == ([answer], [], False)
+    assert asked(talk.person("yes")) == []
+
+
+@pytest.mark.parametrize("text", ["don't move", "please do not go anywhere", "don't turn", "stay there", "stand still"])
+def test_forbidding_without_saying_what(talk: Talk, text: str) -> None:
+    assert texts(talk.person(text)) == ["All right, I will not."]
+    assert texts(talk.person(f"no {text}" if "do" in text else text)) == ["All right, I will not."]
+
+
+@pytest.mark.parametrize("text", ["no", "don't turn left", "don't move", "no don't"])
+def test_what_is_forbidden_while_it_is_done_is_halted(talk: Talk, text: str) -> None:
+    move = talk.person("turn left")
+    halt, say = talk.person(text)
+    assert isinstance(halt, Halt) and isinstance(say, Say)
+    talk.ends(move[1], "cut")
+    assert texts(talk.person(text))[0].startswith("All right") and asked(talk.person(text)) == []
+
+
+def test_timers_and_volume_are_not_touched_when_that_is_forbidden(talk: Talk) -> None:
+    for text in ("do not set a timer for five minutes", "don't turn the volume up", "don't cancel the timer"):
+        assert (asked(told := talk.person(text)), texts(told)) == ([], ["All right, I will not."])
+
+
 def test_a_doubtful_motion_after_a_doubtful_one_is_asked_about_anew(talk: Talk) -> None:
     talk.speaks(talk.person("turn left", 0.5))
     talk.speaks(talk.person("turn right", 0.5))
@@ -366,6 +400,8 @@ def test_own_intents_reply_command_and_call(tmp_path: Path) -> None:
     assert (texts(unsure), asked(unsure)) == (["Did you say: dance the tango two times?"], [])
     talk.speaks(unsure)
     assert asked(talk.person("yes")) == asked(dance)
+    for text in ("don't dance the tango two times", "did you dance the waltz 2 times"):
+        assert asked(talk.person(text)) == []
     weather = talk.person("how is the weather")
     assert asked(weather) == [("weather", {"where": ["here"]})]
     talk.ends(weather[0], result="It rains.")

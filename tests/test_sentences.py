@@ -139,6 +139,33 @@ def test_own_sentences_add_replace_and_take_away(tmp_path: Path) -> None:
     assert Sentences.load([path], builtin=False).understand("turn left") is None
 
 
+def test_what_does_something_has_twins_unless_it_is_said_otherwise(tmp_path: Path) -> None:
+    def own(more: str, language: str = "en") -> Sentences:
+        path = tmp_path / "own.toml"
+        path.write_text(
+            '[intents.wink]\nsentences = ["wink"]\ncommand = { name = "wink" }\n'
+            f'[intents.door]\nsentences = ["open the door"]\ncall = {{ name = "open_door" }}\n{more}'
+        )
+        return Sentences.load([path], language, builtin=False)
+
+    assert list(own("").intents) == ["wink", "door", "not_wink", "whether_wink"]
+    assert "not_door" in own("negatable = true").intents
+    assert "not_wink" not in own("[intents.not_wink]\nsentences = []").intents
+    kept = own('[intents.not_wink]\nsentences = ["do not wink"]\nreply = "No winking."').understand("do not wink")
+    assert kept is not None and kept.intent.replies == ("No winking.",)
+    assert list(own("", "it").intents) == ["wink", "door"]
+    italian = own('[rules]\nnot = "non"', "it").understand("non wink")
+    assert italian is not None and italian.intent.does == "forbid"
+
+
+def test_every_built_in_motion_can_be_forbidden(sentences: Sentences) -> None:
+    moves = [each for each in sentences.intents.values() if each.does in ("move", "turn", "come_back")]
+    assert len(moves) >= 6
+    for each in moves:
+        assert sentences.intents[f"not_{each.name}"].does == "forbid"
+        assert sentences.intents[f"whether_{each.name}"].does == "tell_about"
+
+
 WRONG = {
     'intent = 1': "unknown key 'intent' (did you mean 'intents'?)",
     '[intents.a]\nsentence = ["b"]': "unknown key 'sentence' (did you mean 'sentences'?)",
