@@ -6,6 +6,7 @@ virtual clock through the same encoders, turn-taking and policy.
 """
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -22,12 +23,19 @@ from agent.view import TerminalView
 from embodied.voices.espeak import Espeak, EspeakVoice
 from streams import clock
 from streams.devices.wav import WavTap
-from streams.errors import VisavisError
+from streams.errors import DependencyMissing, VisavisError
 from streams.ports import Tap
 from streams.recording import Recorder, Recording
 from streams.types import Halt, OverlapCut, OverlapResumed, TurnCommitted
 
 OK, DIFFERENT = 0, 1
+
+NEEDED = {
+    "espeakng-loader": "espeakng_loader",
+    "av": "av",
+    "onnxruntime": "onnxruntime",
+    "pocketsphinx": "pocketsphinx",
+}
 
 # Speech, an interruption, a backchannel, a motion, and a stop in the middle of it.
 SCRIPT = (
@@ -45,6 +53,7 @@ SCRIPT = (
 def demo(arguments: argparse.Namespace) -> int:
     """`visavis demo`: run it, leave demo.mcap and demo.wav, replay it, say whether it decided the same."""
     console = Terminal()
+    _installed()
     folder = Path(arguments.out)
     settings = config.load()
     fetch(settings, console)
@@ -90,6 +99,13 @@ def demo(arguments: argparse.Namespace) -> int:
         soft_wrap=True,
     )
     return OK if same else DIFFERENT
+
+
+def _installed() -> None:
+    """Everything the demo needs is said at once. Raises `DependencyMissing`."""
+    for package, module in NEEDED.items():
+        if find_spec(module) is None:
+            raise DependencyMissing(package, "default", "the demo")
 
 
 def _expect(log: Log) -> None:

@@ -1,19 +1,35 @@
 """Who reads and writes what in a session: as a tree in text, as Graphviz DOT, or as Mermaid.
 
-Pure functions of the parts' own declarations (`reads`, `writes`); nothing is run.
+Pure functions of the parts' own declarations (`reads`, `writes`); nothing is run. Of the built-in parts the classes are
+asked: to see who reads what, no model is loaded and no extra needs to be there.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
 from typing import Any, Literal, Protocol
 
 from msgspec import Struct
 
+from agent import registry
+from agent.conductor import Conductor
+from agent.config import Config
+from streams.devices.files import AudioFile
+from streams.encoders.speech import SpeechEncoder
 from streams.topics import ACTION, BY_NAME, FEEDBACK, PERCEPT, PLAYBACK, TURN, Keep, Topic
 
 Format = Literal["text", "dot", "mermaid"]
 Kind = Literal["source", "encoder", "conductor", "body", "tap"]
 
 _SHAPES = {"source": "cds", "encoder": "box", "conductor": "box3d", "body": "house", "tap": "note"}
+
+
+_DECLARED = {
+    ("vads", "silero"): "streams.encoders.vad:SileroVad",
+    ("vads", "auto"): "streams.encoders.vad:SileroVad",
+    ("vads", "webrtc"): "streams.encoders.vad:WebRtcVad",
+    ("turn_ends", "smart-turn"): "streams.encoders.turn_end:SmartTurn",
+}
+"""Where a built-in encoder declares its topics, without being made."""
 
 
 class Part(Struct, frozen=True):
@@ -35,15 +51,16 @@ class SessionLike(Protocol):
     taps: Sequence[Any]
 
 
-def graph(session: SessionLike, format: Format = "text") -> str:
-    """The graph of `session`, without a line end. Raises `ValueError` for an unknown format."""
+def graph(session: SessionLike | Sequence[Part], format: Format = "text") -> str:
+    """The graph of `session` or of its parts, without a line end. Raises `ValueError` for an unknown format."""
+    components = session if isinstance(session, Sequence) else parts(session)
     match format:
         case "text":
-            return text(parts(session))
+            return text(components)
         case "dot":
-            return dot(parts(session))
+            return dot(components)
         case "mermaid":
-            return mermaid(parts(session))
+            return mermaid(components)
     raise ValueError(f"there is no format {format!r}: choose text, dot or mermaid")
 
 
@@ -55,6 +72,40 @@ def parts(session: SessionLike) -> tuple[Part, ...]:
     found.append(_part(session.body, "body", (ACTION,), (FEEDBACK, PLAYBACK), "body"))
     found += [_part(tap, "tap", (), ()) for tap in session.taps]
     return tuple(found)
+
+
+def configured(config: Config) -> tuple[Part, ...]:
+    """The parts of a session of `config` on a sound file, as `agent.assembly.assemble` wires them.
+
+    Only parts that other packages add are made. Raises `ConfigError` for one that does not exist.
+    """
+    for kind, engine, key in (
+        ("policies", config.policy.engine, "policy.engine"),
+        ("voices", config.voice.engine, "voice.engine"),
+    ):
+        registry.find(kind, engine, key)
+    found = [
+        _part(AudioFile, "source", (), (), "sound file"),
+        _encoder("vads", config.vad.engine, "vad.engine", config),
+    ]
+    if config.speech.engine != "none":
+        registry.find("recognisers", config.speech.engine, "speech.engine")
+        found.append(_part(SpeechEncoder, "encoder", (), ()))
+    if config.turn_end.engine != "none":
+        found.append(_encoder("turn_ends", config.turn_end.engine, "turn_end.engine", config))
+    found.append(_part(Conductor, "conductor", (), (TURN, ACTION), "conductor"))
+    found.append(Part("body", "body", (ACTION.name,), (FEEDBACK.name, PLAYBACK.name)))
+    return tuple(found)
+
+
+def _encoder(kind: str, engine: str, key: str, config: Config) -> Part:
+    make = registry.find(kind, engine, key)
+    declared = _DECLARED.get((kind, engine))
+    if declared is None:
+        return _part(make(config), "encoder", (), ())
+    module, _, name = declared.partition(":")
+    # A detector has its name from its making.
+    return _part(getattr(import_module(module), name), "encoder", (), (), "vad")
 
 
 def text(components: Sequence[Part]) -> str:

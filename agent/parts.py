@@ -13,7 +13,7 @@ from agent.config import Config
 from agent.settings import ConfigError
 from streams import models
 from streams.clock import Clock
-from streams.errors import ModelMissing
+from streams.errors import DependencyMissing, ModelMissing
 from streams.ports import Encoder, Publisher
 
 if TYPE_CHECKING:
@@ -154,10 +154,14 @@ def _version(path: str) -> tuple[int, int] | None:
 
 
 def espeak(config: Config) -> "Voice":
-    """espeak-ng in a process of its own."""
+    """espeak-ng in a process of its own. Raises `DependencyMissing` and says how to do without."""
     from embodied.voices.espeak import EspeakVoice
 
-    return EspeakVoice(config.voice.espeak)
+    try:
+        return EspeakVoice(config.voice.espeak)
+    except DependencyMissing as error:
+        without = "--set voice.engine=tones"
+        raise DependencyMissing(error.package, error.extra, "the voice espeak-ng", without) from error
 
 
 def tones(config: Config) -> "Voice":

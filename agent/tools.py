@@ -92,12 +92,9 @@ def doctor(arguments: argparse.Namespace) -> int:
 def graph(arguments: argparse.Namespace) -> int:
     """`visavis graph`: who reads and writes what, in the session of a configuration."""
     from agent import graph as drawing
-    from agent.assembly import assemble
-    from streams.devices.files import AudioFile
 
     settings = configuration.load(Path(arguments.config) if arguments.config else None, arguments.set)
-    session = assemble(settings, [AudioFile("person.wav")])
-    print(drawing.graph(session, arguments.format))  # noqa: T201
+    print(drawing.graph(drawing.configured(settings), arguments.format))  # noqa: T201
     return OK
 
 

@@ -12,6 +12,7 @@
     │   ├── ModelMissing          it is not here and cannot be fetched
     │   ├── ModelMismatch         wrong checksum, shapes or dtypes
     │   └── ProviderMissing       no ONNX Runtime, or not the provider asked for
+    ├── GrammarInvalid            a grammar of speech cannot be compiled
     └── DependencyMissing         an optional package is not installed; names the extra that has it
 
 Each is handled once: `agent/cli.py` prints it, or the component that expected it turns it into a `Fault` packet.
@@ -80,9 +81,14 @@ class ProviderMissing(ModelError):
     """ONNX Runtime is not installed, or lacks the execution provider that was insisted on."""
 
 
-class DependencyMissing(VisavisError):
-    """An optional package is not installed."""
+class GrammarInvalid(VisavisError):
+    """A grammar cannot be compiled: names the word or rule and what to do."""
 
-    def __init__(self, package: str, extra: str, why: str) -> None:
+
+class DependencyMissing(VisavisError):
+    """An optional package is not installed. instead: how to do without it, as an option"""
+
+    def __init__(self, package: str, extra: str, why: str, instead: str = "") -> None:
         self.package, self.extra = package, extra
-        super().__init__(f"{why} needs the package {package!r}: pip install 'visavis[{extra}]'")
+        without = f", or do without it: {instead}" if instead else ""
+        super().__init__(f"{why} needs the package {package!r}: pip install 'visavis[{extra}]'{without}")

@@ -3,20 +3,18 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from streams.audio.resample import Resampler
 from streams.audio.wav import WavFile
 from streams.bus import Lane
 from streams.clock import MS, SECOND, Clock
-from streams.errors import DependencyMissing, SourceError
+from streams.errors import SourceError
 from streams.packet import Packet
 from streams.topics import AUDIO, PLAYBACK, Topic
 from streams.types import Audio, Fault, Samples
-
-if TYPE_CHECKING:
-    from streams.audio.resample import Resampler
 
 BOTH_RATE = 24_000
 JITTER = 20 * MS
@@ -47,7 +45,7 @@ class WavTap:
         self.reads: tuple[Topic[Any], ...] = topics
         self._rate = rate if rate or what == "playback" else BOTH_RATE
         if self._rate is not None:
-            _resampler(self._rate, self._rate)  # is PyAV there? Better said now than with the first word
+            Resampler(self._rate, self._rate)  # is PyAV there? Better said now than with the first word
         self._file = WavFile(path, len(topics), self._rate or 16_000)
         self._tracks = {topic: _Track(self._rate) for topic in topics}
 
@@ -154,7 +152,7 @@ class _Track:
         self._laid = self._laid * rate // self._source if self._source else 0
         self.rate = self.rate or rate
         self._source = rate
-        self._resampler = None if rate == self.rate else _resampler(rate, self.rate)
+        self._resampler = None if rate == self.rate else Resampler(rate, self.rate)
 
     def _silence(self, count: int) -> None:
         while count > 0:
@@ -170,13 +168,3 @@ class _Track:
         if len(samples):
             self._ready.append(samples)
             self._length += len(samples)
-
-
-def _resampler(source: int, target: int) -> "Resampler":
-    try:
-        from streams.audio.resample import Resampler  # noqa: PLC0415 - PyAV is an extra, and heavy
-    except ModuleNotFoundError as error:
-        if error.name != "av":
-            raise
-        raise DependencyMissing("av", "files", "writing sound at another rate") from error
-    return Resampler(source, target)
