@@ -157,6 +157,14 @@ def test_a_disk_that_fills_up_is_one_fault(tmp_path: Path) -> None:
     assert np.array_equal(samples[:, 0], noise(88_200)[: len(samples)]) and len(samples) >= 44_100
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_full_device_is_told_once() -> None:
+    faults: list[Fault] = []
+    session(WavTap("/dev/full"), {0: noise(88_200)}, faults=faults)
+    [fault] = faults
+    assert "No space left" in fault.message
+
+
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match=r"cannot write .*no/a\.wav: No such file.*Name a file in a folder"):
         WavTap(tmp_path / "no" / "a.wav")

@@ -48,6 +48,7 @@ class WavTap:
             Resampler(self._rate, self._rate)  # is PyAV there? Better said now than with the first word
         self._file = WavFile(path, len(topics), self._rate or 16_000)
         self._tracks = {topic: _Track(self._rate) for topic in topics}
+        self._told = False
 
     async def run(self, lane: Lane, clock: Clock, report: Callable[[Fault], None]) -> None:
         """Write until `lane` ends; returns early after a failure, which it reports."""
@@ -58,12 +59,17 @@ class WavTap:
                     if len(frames):
                         await clock.work(pool, 0, self._append, frames)
         except (OSError, SourceError) as error:
-            report(self._fault(error))
+            self._failed(error, report)
         finally:  # the pool has finished the write it was at
             try:
                 self._finish()
             except (OSError, SourceError) as error:
-                report(self._fault(error))
+                self._failed(error, report)
+
+    def _failed(self, error: OSError | SourceError, report: Callable[[Fault], None]) -> None:
+        if not self._told:  # closing a file that could not be written fails for the same reason
+            self._told = True
+            report(self._fault(error))
 
     def _fault(self, error: OSError | SourceError) -> Fault:
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
