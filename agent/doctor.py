@@ -28,6 +28,7 @@ from streams.recording.header import installed
 NEEDED_MODELS = ("silero-vad", "smart-turn")
 NEEDED_EXTRAS = ("files", "speech", "voice")
 OPTIONAL_EXTRAS = ("fallback", "sherpa", "moonshine")
+VOICE_MEND = "pip install --force-reinstall espeakng-loader"  # of visavis itself no package index may know
 FREE_MB = 200
 PROBE_S = 30.0
 
@@ -83,9 +84,10 @@ def package() -> Iterator[Check]:
             "visavis", False, "runs from its source folder, but is not installed", "pip install -e '.[default]'"
         )
         return
-    wrong = [text for need in requirements("") if (text := unmet(need))]
+    wrong = {str(need): text for need in requirements("") if (text := unmet(need))}
     if wrong:
-        yield Check("visavis", False, f"{version}; {'; '.join(wrong)}", "pip install --upgrade visavis")
+        mend = f"pip install {' '.join(map(repr, wrong))}"
+        yield Check("visavis", False, f"{version}; {'; '.join(wrong.values())}", mend)
     else:
         yield Check("visavis", True, version)
 
@@ -176,14 +178,13 @@ def voice() -> Iterator[Check]:
         finally:
             speaker.close()
     except (VisavisError, OSError, ValueError) as error:
-        mend = "pip install --force-reinstall 'visavis[voice]'"
-        yield Check("voice", False, f"espeak-ng does not speak: {error}", mend)
+        yield Check("voice", False, f"espeak-ng does not speak: {error}", VOICE_MEND)
         return
     spoken = sum(len(chunk.samples) for chunk in chunks) / speaker.rate
     loud = any(chunk.samples.any() for chunk in chunks)
     ok = loud and any(chunk.marks for chunk in chunks)
     detail = f'espeak-ng says "ready" in {spoken:.2f} s of sound' if ok else "espeak-ng runs, but gives no sound"
-    yield Check("voice", ok, detail, "" if ok else "pip install --force-reinstall 'visavis[voice]'")
+    yield Check("voice", ok, detail, "" if ok else VOICE_MEND)
 
 
 def sound() -> Iterator[Check]:

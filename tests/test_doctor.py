@@ -49,6 +49,18 @@ def test_both_onnx_runtimes_are_a_problem() -> None:
     assert doctor.onnx_packages({"onnxruntime-gpu": "1.31.1"}, graphics=False).ok
 
 
+def test_what_it_advises_asks_no_index_for_visavis_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installed visavis gets an extra from its own metadata; reinstalling or upgrading it would look for it."""
+    monkeypatch.setattr(doctor, "requirements", lambda extra: [Requirement("numpy>=1000")])
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    found = by_name([*doctor.package(), *doctor.voice(), *doctor.extras()])
+    assert found["visavis"].mend == "pip install 'numpy>=1000'"
+    assert found["voice"].mend == "pip install --force-reinstall espeakng-loader"
+    assert not any(
+        "force-reinstall 'visavis" in check.mend or "upgrade visavis" in check.mend for check in found.values()
+    )
+
+
 def test_requirements_come_from_the_package_itself() -> None:
     assert "numpy" in {need.name for need in doctor.requirements("")}
     assert {need.name for need in doctor.requirements("speech")} == {"pocketsphinx"}
