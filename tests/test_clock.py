@@ -481,6 +481,7 @@ def test_a_scene_is_the_same_under_every_hash_seed_and_on_every_python(hash_seed
 CHILD = """
 import asyncio, signal, sys
 from streams.clock import run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts it in the background has it ignored
 async def main():
     asked = asyncio.Event()
     if {handler}:
@@ -512,15 +513,15 @@ except KeyboardInterrupt:
 )
 def test_a_signal_ends_a_run_cleanly(virtual: bool, speed: float | None, busy: bool, handler: bool) -> None:
     script = CHILD.format(virtual=virtual, speed=speed, busy=busy, handler=handler)
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
-        time.sleep(0.05)
-        child.send_signal(signal.SIGTERM if handler else signal.SIGINT)
-        out, err = child.communicate(timeout=20)
-    finally:
-        child.kill()
+    ) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            time.sleep(0.05)
+            child.send_signal(signal.SIGTERM if handler else signal.SIGINT)
+            out, err = child.communicate(timeout=20)
+        finally:
+            child.kill()
     assert (out.split(), err) == (["unwound", "asked" if handler else "interrupted"], "")
