@@ -9,11 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from streams.errors import VisavisError
-
-
-class OutputError(VisavisError):
-    """A file cannot be written, or would overwrite another one of the same run."""
+from agent.errors import OutputError
 
 
 class Terminal(Console):

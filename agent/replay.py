@@ -18,10 +18,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from agent.errors import ReplayEnded as ReplayEnded  # noqa: PLC0414 - others import it from here
 from agent.session import BodyPort, Desk
 from streams.bus import Bus, Lane
 from streams.clock import Clock
-from streams.errors import VisavisError
 from streams.packet import Packet
 from streams.ports import Publisher
 from streams.recording import Recording
@@ -30,10 +30,6 @@ from streams.types import Call, Command, Fault, Outcome, Played, PlayStarted, Sa
 
 Mode = Literal["media", "percepts"]
 TOLERANCE = 1e-3  # of recomputed probabilities: another processor rounds differently and must not decide differently
-
-
-class ReplayEnded(VisavisError):
-    """The recording has no more to tell, or a difference was found and only a check was asked for."""
 
 
 class Difference(Struct, frozen=True):

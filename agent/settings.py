@@ -10,13 +10,9 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
-from streams.errors import VisavisError
+from agent.errors import ConfigError as ConfigError  # noqa: PLC0414 - others import it from here
 
 T = TypeVar("T")
-
-
-class ConfigError(VisavisError):
-    """A setting is unknown or has a wrong value; the message names its path and where it was given."""
 
 
 def read_toml(path: Path) -> dict[str, Any]:

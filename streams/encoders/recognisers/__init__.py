@@ -8,14 +8,10 @@ of samples at 16 kHz. The recognisers are `grammar.py` (pocketsphinx, the defaul
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from streams.errors import VisavisError
+from streams.errors import GrammarInvalid as GrammarInvalid
 from streams.types import Samples
 
 RATE = 16_000  # Hertz of every recogniser
-
-
-class GrammarInvalid(VisavisError):
-    """A grammar cannot be compiled: names the word or rule and what to do."""
 
 
 class HeardWord(NamedTuple):

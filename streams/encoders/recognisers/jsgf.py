@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from streams.encoders.recognisers import GrammarInvalid
+from streams.errors import GrammarInvalid
 
 _TOP = "visavis_top"
 
