@@ -18,14 +18,11 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from agent.figures import FEW, Share, Spread
-from agent.report_table import render
 from agent.timings import BargeIn, Stages, StopFigures, TurnFigures, barge_ins, stops, turn_figures
 from streams.clock import SECOND
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN
 from streams.types import Command, Fault, Outcome, TurnCommitted, TurnDropped, TurnOpened, Words
-
-__all__ = ["Report", "render", "summarise"]
 
 _USED = {PERCEPT, TURN, ACTION, FEEDBACK}
 

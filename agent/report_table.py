@@ -1,9 +1,6 @@
 """The report of a session as tables for the terminal: what was not measured is "-", few events are counts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -12,9 +9,7 @@ from rich.text import Text
 
 from agent.events import printable
 from agent.figures import Share, Spread
-
-if TYPE_CHECKING:
-    from agent.report import Report
+from agent.report import Report
 
 _STAGES = {
     "speech_ended": "end heard",

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from agent.figures import Share, Spread
-from agent.report import Report, render, summarise
+from agent.report import Report, summarise
+from agent.report_table import render
 from streams.clock import MS
 from streams.packet import Packet
 from streams.topics import ACTION, AUDIO, FEEDBACK, PERCEPT, TURN
