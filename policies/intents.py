@@ -10,16 +10,19 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from policies.answers import ANSWERS, Question
-from policies.motions import Motion, come_back, declared, move, report, turn_by
+from policies.motions import Motion, come_back, contradict, declared, move, report, turn_by
 from policies.reflex import Reflex, stop_words
 from policies.scene import MS, Done, Scene, Snapshot, Spoken
 from policies.sentences import Sentences, Understood
+from policies.splitting import Part, allowed, split
 from streams.packet import Packet
 from streams.types import Action, Halt, Outcome, Say, TurnCommitted, Words
 
 FORBIDDEN = "All right, I will not."
+UNCLEAR = "I did not understand, so I stay where I am."
 
 
 class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -112,17 +115,55 @@ class IntentsPolicy:
         if stop is not None:  # typed, or recognised too late for the reflex
             return [Halt(stop.word), Say("All right.")]
         understood = self.sentences.understand(turn.text)
-        if understood is None:
+        parts = split(self.sentences, turn) if understood is None else ()
+        if understood is None and not allowed(parts):
             return self._not_understood(turn, asked)
         self._missed = 0
         if asked is not None and self._expired(asked, turn, scene):
             asked = None
+        if understood is None:
+            return self._several(turn, parts, scene, asked)
         return self._understood(turn, understood, scene, asked)
+
+    def _several(
+        self, turn: TurnCommitted, parts: Sequence[Part], scene: Snapshot, asked: _Asked | None
+    ) -> Sequence[Action]:
+        """Answer one part after the other; ask, or say what was not understood, at the end."""
+        pieces = [(part.does, replace(turn, text=part.text), known) for part, known in allowed(parts)]
+        motions = [motion for _, piece, known in pieces if (motion := self._motion_of(piece, known)) is not None]
+        sure = turn.confidence >= self.config.confirm_below and not contradict(motions)
+        refusals = [does for does, _, _ in pieces if does in ("no", "forbid")]
+        actions: list[Action] = []
+        if refusals:
+            meant = asked is not None or "forbid" in refusals or any(part.acts for part in parts)
+            actions += self._forbidden(scene, FORBIDDEN if meant else "All right.")
+        for does, piece, known in pieces:
+            motion = self._motion_of(piece, known)
+            if motion is not None:
+                actions += motion.actions(turn.confidence) if sure else ()
+            elif does == "yes" and asked is not None and not sure:
+                motions = [asked.motion]
+            elif does not in ("no", "forbid"):
+                actions += self._understood(piece, known, scene, asked)
+        return [*actions, *self._rest(turn, parts, [] if sure else motions, asked)]
+
+    def _rest(
+        self, turn: TurnCommitted, parts: Sequence[Part], doubtful: Sequence[Motion], asked: _Asked | None
+    ) -> Sequence[Action]:
+        if len(doubtful) == 1:
+            return self._ask(doubtful[0], turn.confidence, turn.turn)
+        if doubtful:
+            return [Say("I am not sure what you said, so I stay where I am.")]
+        if all(part.understood for part in parts):
+            return []
+        return [Say("I did not understand the rest." if asked is None else UNCLEAR)]
 
     def _understood(
         self, turn: TurnCommitted, understood: Understood, scene: Snapshot, asked: _Asked | None
     ) -> Sequence[Action]:
         does, slots = understood.intent.does, understood.slots
+        if (motion := self._motion_of(turn, understood)) is not None:
+            return self._motion(turn, motion)
         question = Question(turn, slots, scene, self._wall(max(scene.now_ns, turn.end_ns)))
         match does:
             case "yes" if asked is not None:
@@ -137,12 +178,6 @@ class IntentsPolicy:
                 return [Say("I only do that when you tell me to.")]
             case "repeat" if asked is not None:
                 return self._ask(asked.motion, asked.confidence, turn.turn)
-            case "move":
-                return self._motion(turn, move(slots, self.config.move_m))
-            case "turn":
-                return self._motion(turn, turn_by(slots, self.config.turn_deg))
-            case "come_back":
-                return self._motion(turn, come_back())
             case "":
                 return self._declared(turn, understood)
             case _:
@@ -153,11 +188,9 @@ class IntentsPolicy:
         return [Halt("forbidden"), Say(told)] if _moving(scene) else [Say(told)]
 
     def _declared(self, turn: TurnCommitted, understood: Understood) -> Sequence[Action]:
-        told, calls, motion = declared(understood, turn)
+        told, calls, _ = declared(understood, turn)
         if calls and not told:
             self._answering.add(turn.turn)
-        if motion is not None:
-            return [*calls, *self._motion(turn, motion)]
         return [*calls, *([Say(told)] if told else [])]
 
     def _not_understood(self, turn: TurnCommitted, asked: _Asked | None) -> Sequence[Action]:
@@ -166,7 +199,7 @@ class IntentsPolicy:
             return []
         self._missed += 1
         if asked is not None:
-            return [Say("I did not understand, so I stay where I am.")]
+            return [Say(UNCLEAR)]
         if self._missed > self.config.apologies:
             return []
         if self._missed == 2:
@@ -174,6 +207,19 @@ class IntentsPolicy:
         return [Say("Sorry, I did not catch that.")]
 
     # --- motions
+
+    def _motion_of(self, turn: TurnCommitted, understood: Understood) -> Motion | None:
+        """The motion that was asked for, if one was."""
+        match understood.intent.does:
+            case "move":
+                return move(understood.slots, self.config.move_m)
+            case "turn":
+                return turn_by(understood.slots, self.config.turn_deg)
+            case "come_back":
+                return come_back()
+            case "":
+                return declared(understood, turn)[2]
+        return None
 
     def _motion(self, turn: TurnCommitted, motion: Motion) -> Sequence[Action]:
         if turn.confidence < self.config.confirm_below:

@@ -51,6 +51,17 @@ def come_back() -> Motion:
     return Motion("come_back", {}, "Coming back.", "Shall I come back?")
 
 
+def contradict(motions: Sequence[Motion]) -> bool:
+    """Whether one takes back another: the same motion, the other way."""
+    ways: dict[tuple[str, str], bool] = {}
+    return any(
+        ways.setdefault((motion.name, name), value > 0) is not (value > 0)
+        for motion in motions
+        for name, value in motion.arguments.items()
+        if isinstance(value, float | int)
+    )
+
+
 def declared(understood: Understood, turn: TurnCommitted) -> tuple[str, Sequence[Action], Motion | None]:
     """What the file of sentences wants: what to say, the calls to make, the motion to carry out."""
     intent, slots = understood.intent, understood.slots

@@ -11,9 +11,10 @@ import pytest
 from policies.intents import IntentsConfig, IntentsPolicy
 from policies.ports import Policy
 from policies.sentences import Sentences
+from policies.splitting import LOOKS, split
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, TURN, Topic
-from streams.types import Action, Call, Command, Halt, Hush, Outcome, Played, Say, TurnCommitted
+from streams.types import Action, Call, Command, Halt, Hush, Outcome, Played, Say, TurnCommitted, Word
 
 MS = 1_000_000
 SECOND = 1000 * MS
@@ -220,6 +221,80 @@ def test_what_is_forbidden_while_it_is_done_is_halted(talk: Talk, text: str) -> 
 def test_timers_and_volume_are_not_touched_when_that_is_forbidden(talk: Talk) -> None:
     for text in ("do not set a timer for five minutes", "don't turn the volume up", "don't cancel the timer"):
         assert (asked(told := talk.person(text)), texts(told)) == ([], ["All right, I will not."])
+
+
+TWO = {
+    "what is five plus nine hello there": (["Five plus nine is fourteen.", "Hi, what can I do for you?"], []),
+    "What is five plus nine? Hello!": (["Five plus nine is fourteen.", "Hi, what can I do for you?"], []),
+    "okay what time is it thank you": (["All right.", "It is four oh five in the afternoon.", "Any time."], []),
+    "uh huh what year is it": (["It is twenty twenty six."], []),
+    "what year is it my good friend": (["It is twenty twenty six.", "I did not understand the rest."], []),
+    "okay turn left": (["Turning left."], ["turn"]),
+    "turn left go forward": (["Turning left.", "Going forward."], ["turn", "move"]),
+    "set a timer for one hour hello": (["Timer set for one hour.", "Hi, what can I do for you?"], ["set_timer"]),
+    "turn left no don't": (["All right, I will not."], []),
+    "no turn left": (["All right, I will not."], []),
+    "turn left don't move": (["All right, I will not."], []),
+    "hello don't turn left": (["All right, I will not.", "Hi, what can I do for you?"], []),
+    "if you turn left go forward": (["I only do that when you tell me to."], []),
+    "turn left turn right": (["I am not sure what you said, so I stay where I am."], []),
+    "turn left my good friend": (["Sorry, I did not catch that."], []),
+    "hello my dear old friend": (["Sorry, I did not catch that."], []),
+    "hello hello hello hello hello": (["Sorry, I did not catch that."], []),
+}
+
+
+@pytest.mark.parametrize("text", TWO)
+def test_several_sentences_in_one_turn(talk: Talk, text: str) -> None:
+    told, done = TWO[text]
+    actions = talk.person(text)
+    assert (texts(actions), [name for name, _ in asked(actions)]) == (told, done)
+
+
+def test_of_several_sentences_a_doubtful_motion_is_asked_about(talk: Talk) -> None:
+    told = talk.person("hello turn left", 0.7)
+    assert (texts(told), asked(told)) == (["Hi, what can I do for you?", "Shall I turn left?"], [])
+    talk.speaks(told)
+    assert asked(talk.person("yes what time is it")) == [("turn", {"angle_rad": 1.5707963267948966})]
+    told = talk.person("turn left go forward", 0.7)
+    assert (texts(told), asked(told)) == (["I am not sure what you said, so I stay where I am."], [])
+    assert asked(talk.person("yes")) == []
+
+
+@pytest.mark.parametrize("answer", ["yes no", "yes my good friend", "go on about it", "yes turn right", "hello hello"])
+def test_a_yes_among_other_things_moves_nothing_unasked(talk: Talk, answer: str) -> None:
+    talk.speaks(talk.person("turn left", 0.5))
+    moved = asked(talk.person(answer))
+    assert moved == ([("turn", {"angle_rad": -1.5707963267948966})] if "right" in answer else [])
+    assert asked(talk.person("yes")) == []
+
+
+def test_a_doubtful_yes_among_other_things_is_asked_for_again(talk: Talk) -> None:
+    talk.speaks(question := talk.person("turn left", 0.5))
+    again = talk.person("what year is it yes", 0.6)
+    assert (texts(again)[1:], asked(again)) == (texts(question), [])
+    talk.speaks(again)
+    assert asked(talk.person("yes"))
+
+
+def test_sentences_are_parted_at_the_longest_pause() -> None:
+    words = [
+        Word(text, start * MS, (start + 200) * MS)
+        for text, start in zip(["no", "no", "no", "thanks"], (0, 200, 900, 1100), strict=True)
+    ]
+    turn = TurnCommitted(1, "no no no thanks", tuple(words), 1.0, 0, 1300 * MS, "silence")
+    assert [part.text for part in split(SENTENCES, turn)] == ["no no", "no thanks"]
+
+
+@pytest.mark.parametrize(
+    "text", ["yes " * 300, "turn left " * 40, "please can you " * 50 + "turn left", "one two " * 80]
+)
+def test_splitting_is_bounded(talk: Talk, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    understand = Sentences.understand
+    monkeypatch.setattr(Sentences, "understand", lambda self, text: (looked.append(text), understand(self, text))[1])
+    assert asked(talk.person(text)) == []
+    assert len(looked) <= LOOKS + 1
 
 
 def test_a_doubtful_motion_after_a_doubtful_one_is_asked_about_anew(talk: Talk) -> None:
