@@ -11,6 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from embodied.ports import Voice
+from streams.audio.blocks import RATE
 from streams.audio.resample import Resampler
 from streams.bus import Lane
 from streams.clock import MS, SECOND, Clock
@@ -18,10 +19,8 @@ from streams.ports import Publisher
 from streams.topics import ACTION, AUDIO, FEEDBACK, Topic
 from streams.types import Audio, Command, Fault, Outcome, PlayStarted, Samples, Say
 
-RATE = 16_000
 
-
-class Line(Struct, frozen=True):
+class Cue(Struct, frozen=True):
     """One thing the person says.
 
     when: "quiet" = the agent has answered and then been silent and still for `after_ms`
@@ -33,11 +32,14 @@ class Line(Struct, frozen=True):
     after_ms: int = 700
 
 
+Line = Cue  # agent/demo.py calls it so
+
+
 class Person:
-    """Speaks `lines` in order with `voice`, over a quiet room, and leaves when the last one is answered.
+    """Speaks `cues` in order with `voice`, over a quiet room, and leaves when the last one is answered.
 
     noise_db: level of the room's noise in dB of full scale (the same noise every time);  level_db: peak of the speech
-    patience_ms: how long a condition is waited for before the line is said all the same
+    patience_ms: how long a condition is waited for before the cue is said all the same
     """
 
     name = "person"
@@ -46,7 +48,7 @@ class Person:
 
     def __init__(
         self,
-        lines: Sequence[Line],
+        cues: Sequence[Cue],
         voice: Voice,
         *,
         block_ms: int = 20,
@@ -54,12 +56,12 @@ class Person:
         level_db: float = -6.0,
         patience_ms: int = 5000,
     ) -> None:
-        self.lines = list(lines)
+        self.cues = list(cues)
         self._block = RATE * block_ms // 1000
         self._noise = np.random.default_rng(7)
         self._noise_rms = 32767 * 10 ** (noise_db / 20)
         self._patience = patience_ms * MS
-        self._takes = [_take(voice, line.text, level_db) for line in self.lines]
+        self._takes = [_take(voice, cue.text, level_db) for cue in self.cues]
         self._saying: set[int] = set()
         self._moving: set[int] = set()
         self._audible_ns: int | None = None
@@ -76,14 +78,14 @@ class Person:
     # --- the mouth
 
     async def run(self, bus: Publisher, clock: Clock) -> None:
-        """Publish blocks of the room, with the lines in it, until the conversation is over."""
+        """Publish blocks of the room, with what it says in it, until the conversation is over."""
         sample, speaking, waiting_ns = 0, np.zeros(0, np.int16), 0
         said = 0
-        while said < len(self.lines) or len(speaking) or clock.now() - self._last_ns() < 1500 * MS:
+        while said < len(self.cues) or len(speaking) or clock.now() - self._last_ns() < 1500 * MS:
             end_ns = (sample + self._block) * SECOND // RATE
-            if not len(speaking) and said < len(self.lines):
-                line = self.lines[said]
-                if self._may(line, clock.now()) or clock.now() - waiting_ns > self._patience:
+            if not len(speaking) and said < len(self.cues):
+                cue = self.cues[said]
+                if self._may(cue, clock.now()) or clock.now() - waiting_ns > self._patience:
                     speaking = self._takes[said]
                     said += 1
                     self._answered = False
@@ -97,15 +99,15 @@ class Person:
             bus.publish(AUDIO, end_ns, Audio(samples, RATE, sample))
             sample += self._block
 
-    def _may(self, line: Line, now: int) -> bool:
-        match line.when:
+    def _may(self, cue: Cue, now: int) -> bool:
+        match cue.when:
             case "quiet":
                 since = self._quiet_ns if self._answered and not (self._saying or self._moving) else None
             case "over":
                 since = self._audible_ns
             case "moving":
                 since = self._moving_ns
-        return since is not None and now - since >= line.after_ms * MS
+        return since is not None and now - since >= cue.after_ms * MS
 
     def _last_ns(self) -> int:
         """When anything was last heard or done (now, while something is)."""
@@ -148,7 +150,7 @@ class Ears:
 
 
 def _take(voice: Voice, text: str, level_db: float) -> Samples:
-    """One line as int16[samples] at 16 kHz, its peak at `level_db`."""
+    """One cue as int16[samples] at 16 kHz, its peak at `level_db`."""
     resampler = Resampler(voice.rate, RATE)
     pieces = [resampler.push(chunk.samples) for chunk in voice.speak(text)]
     samples = np.concatenate([*pieces, resampler.finish()])

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from embodied.voices.espeak import Espeak, EspeakVoice
+from streams.audio.blocks import RATE
 from streams.audio.decode import Decoder
 from streams.audio.resample import Resampler
 from streams.types import Samples
 
-RATE = 16_000
 SENTENCES = (
     "hello there",
     "what time is it",

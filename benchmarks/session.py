@@ -24,10 +24,11 @@ from agent.parts import grammar, sentences
 from agent.replay import Replay
 from agent.session import Session
 from benchmarks.barge_in import barge_in
-from benchmarks.dialogue import RATE, dialogue, mixed
+from benchmarks.dialogue import dialogue, mixed
 from benchmarks.machine import machine, percentile, spread
 from policies.reflex import stop_words
 from streams import clock, models, onnx
+from streams.audio.blocks import RATE
 from streams.bus import Lane
 from streams.clock import SECOND, Clock
 from streams.devices.files import ArraySource

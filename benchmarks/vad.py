@@ -22,6 +22,7 @@ import numpy as np
 import onnxruntime
 
 from streams import clock, models, onnx
+from streams.audio.blocks import RATE
 from streams.bus import Bus
 from streams.clock import SECOND, Clock
 from streams.encoders.vad import MODEL, SileroVad
@@ -29,7 +30,7 @@ from streams.pump import pump
 from streams.topics import AUDIO, PERCEPT, VOICE, Topic
 from streams.types import Audio, Samples
 
-RATE, BLOCK = 16_000, 320
+BLOCK = 320
 
 
 def sound(path: Path | None, seconds: float) -> Samples:

@@ -17,9 +17,10 @@ from msgspec import Struct
 
 from policies.errors import CassetteError
 from policies.scripted import Timing
+from streams.clock import SECOND
 from streams.errors import VisavisError
 
-_GRACE_NS = 1_000_000_000
+_GRACE_NS = SECOND
 
 
 class Piece(Struct, frozen=True):

@@ -10,11 +10,10 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct
 
+from streams.clock import MS as MS  # noqa: PLC0414 - policies/intents.py takes it from here
+from streams.clock import SECOND
 from streams.packet import Packet
 from streams.types import Call, Command, Fault, Hush, Outcome, OverlapCut, Played, Say, TurnCommitted
-
-SECOND = 1_000_000_000
-MS = 1_000_000
 
 
 class Heard(Struct, frozen=True):

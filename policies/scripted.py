@@ -25,8 +25,8 @@ class Wait(Struct, frozen=True):
     ms: float
 
 
-Line: TypeAlias = str | Action | Wait
-Lines: TypeAlias = Line | Sequence[Line]
+Step: TypeAlias = str | Action | Wait
+Reply: TypeAlias = Step | Sequence[Step]
 
 
 class Scripted:
@@ -40,11 +40,11 @@ class Scripted:
 
     def __init__(
         self,
-        replies: Sequence[Lines] | Mapping[int | str, Lines] = (),
+        replies: Sequence[Reply] | Mapping[int | str, Reply] = (),
         *,
         clock: Timing | None = None,
-        otherwise: Lines = (),
-        unasked: Lines = (),
+        otherwise: Reply = (),
+        unasked: Reply = (),
     ) -> None:
         self.turns: list[TurnCommitted] = []
         self._replies = replies
@@ -58,25 +58,25 @@ class Scripted:
         """As in the port; a script pays no attention."""
 
     def reply(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
-        """As in the port. Which lines are spoken is settled by this call."""
+        """As in the port. Which reply it is, is settled by this call."""
         self.turns.append(turn)
-        lines = self._lines(turn)
-        return self._spoken((lines,) if isinstance(lines, str) or not isinstance(lines, Sequence) else tuple(lines))
+        steps = self._next(turn)
+        return self._spoken((steps,) if isinstance(steps, str) or not isinstance(steps, Sequence) else tuple(steps))
 
-    def _lines(self, turn: TurnCommitted) -> Lines:
+    def _next(self, turn: TurnCommitted) -> Reply:
         if turn.reason == "unasked":
-            lines, self._unasked, self.wants_floor = self._unasked, (), False
-            return lines
+            reply, self._unasked, self.wants_floor = self._unasked, (), False
+            return reply
         if isinstance(self._replies, Mapping):
             return self._replies.get(turn.turn, self._replies.get(turn.text, self._otherwise))
         self._used += 1
         return self._replies[self._used - 1] if self._used <= len(self._replies) else self._otherwise
 
-    async def _spoken(self, lines: tuple[Line, ...]) -> AsyncGenerator[Action, None]:
-        for line in lines:
-            if isinstance(line, Wait):
+    async def _spoken(self, steps: tuple[Step, ...]) -> AsyncGenerator[Action, None]:
+        for step in steps:
+            if isinstance(step, Wait):
                 if self._clock is None:
                     raise ValueError("a script that waits needs a clock: Scripted(..., clock=clock)")
-                await self._clock.sleep_until(self._clock.now() + round(line.ms * 1e6))
+                await self._clock.sleep_until(self._clock.now() + round(step.ms * 1e6))
             else:
-                yield Say(line) if isinstance(line, str) else line
+                yield Say(step) if isinstance(step, str) else step

@@ -10,7 +10,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-RATE, WINDOW, HOP, MELS = 16_000, 400, 160, 80
+from streams.audio.blocks import RATE
+
+WINDOW, HOP, MELS = 400, 160, 80
 
 Floats = NDArray[np.float32]
 

@@ -8,10 +8,9 @@ of samples at 16 kHz. The recognisers are `grammar.py` (pocketsphinx, the defaul
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+from streams.audio.blocks import RATE as RATE
 from streams.errors import GrammarInvalid as GrammarInvalid
 from streams.types import Samples
-
-RATE = 16_000  # Hertz of every recogniser
 
 
 class HeardWord(NamedTuple):
