@@ -7,11 +7,11 @@ neither the microphone nor its neighbours.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from streams.bus import Bus
 from streams.clock import Clock
 from streams.ports import Emit, Encoder, Publisher
+from streams.worker import Worker
 
 
 async def pump(encoder: Encoder, bus: Bus, clock: Clock, out: Publisher | None = None) -> None:
@@ -21,7 +21,7 @@ async def pump(encoder: Encoder, bus: Bus, clock: Clock, out: Publisher | None =
     On cancellation the call in progress finishes in its thread and its result is dropped.
     """
     publisher = out or bus
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"visavis-{encoder.name}")
+    worker = Worker(clock, encoder.name)
     try:
         with bus.open(*encoder.reads, reader=encoder.name) as lane:
             for topic in encoder.writes:
@@ -29,14 +29,12 @@ async def pump(encoder: Encoder, bus: Bus, clock: Clock, out: Publisher | None =
             async for packet in lane:
                 cost = encoder.cost(packet)
                 if cost:
-                    publish(await clock.work(pool, cost, encoder.push, packet), publisher)
+                    publish(await worker.work(cost, encoder.push, packet), publisher)
                 else:
                     publish(encoder.push(packet), publisher)
-            publish(await clock.work(pool, 0, encoder.flush), publisher)
+            publish(await worker.work(0, encoder.flush), publisher)
     finally:
-        pool.shutdown(
-            wait=False
-        )  # waiting for a call in progress would stop the loop, and with it the halt of the body
+        worker.abandon()  # a call in progress may take long, and nothing waits for it
 
 
 def publish(emits: Sequence[Emit], publisher: Publisher) -> None:

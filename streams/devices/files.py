@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from streams.errors import DependencyMissing, SourceError
 from streams.ports import Publisher
 from streams.topics import AUDIO, Topic
 from streams.types import Audio, Samples
+from streams.worker import Worker
 
 if TYPE_CHECKING:
     from streams.audio.decode import Decoder
@@ -66,7 +67,8 @@ class AudioFile:
     A sound track that begins later than its file, and gaps in its time stamps, are silence of that length. Which
     samples come out does not depend on `block_ms`. Entering raises `SourceError` (no such file, no sound in it, ...) or
     `DependencyMissing`; `run` raises `SourceLost` if the file breaks off with a read error. Live, it is decoded in a
-    thread, about a second ahead; cancelling `run` stops it at once, leaving waits for the piece in work (some ms).
+    thread, about a second ahead; cancelling `run` stops it at once, and leaving waits for the piece in work (some ms),
+    off the loop and bounded.
 
     damaged: packets of the file that could not be decoded, so far
     """
@@ -89,7 +91,7 @@ class AudioFile:
         self.tail_ms = tail_ms
         self.channel = channel
         self._decoder: Decoder | None = None
-        self._pool: ThreadPoolExecutor | None = None
+        self._worker: Worker | None = None
         self._ahead: asyncio.Future[Samples] | None = None
         block_samples(rate, block_ms)
 
@@ -105,34 +107,36 @@ class AudioFile:
             if error.name != "av":
                 raise
             raise DependencyMissing("av", "files", f"reading {self.path}") from error
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="visavis-file")
         self._decoder = Decoder(self.path, self.rate, self.channel)
-        self._ahead = None
+        self._worker = self._ahead = None
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        ahead = self._ahead
+        if ahead is not None and not ahead.cancelled() and not ahead.cancel():
+            ahead.exception()  # it came too late to be raised: nobody reads on
         if self._decoder is not None:
-            self._decoder.close()
+            if self._worker is None:
+                self._decoder.close()
+            elif not self._worker.closed:
+                self._worker.begin(self._decoder.close)  # behind the piece in work
+                await self._worker.aclose()
 
     async def run(self, bus: Publisher, clock: Clock) -> None:
         """Publish the file, then the silence."""
-        await play(
-            self._read, bus, clock, AUDIO, rate=self.rate, block_ms=self.block_ms, tail_ms=self.tail_ms
-        )  # fmt: skip
-
-    async def _read(self, count: int) -> Samples:
-        """The next piece, while the one after it is being decoded. `count` is the same every time."""
-        ahead = self._ahead or self._decode(count)
-        samples = await ahead
-        self._ahead = self._decode(count) if len(samples) == count else None
-        return samples
-
-    def _decode(self, count: int) -> "asyncio.Future[Samples]":
         if self._decoder is None:
             raise RuntimeError("enter the source before running it: `async with source`")
-        return asyncio.get_running_loop().run_in_executor(self._pool, self._decoder.read, count)
+        self._worker = self._worker or Worker(clock, "file")
+        await play(
+            partial(self._read, self._worker, self._decoder), bus, clock, AUDIO,
+            rate=self.rate, block_ms=self.block_ms, tail_ms=self.tail_ms,
+        )  # fmt: skip
+
+    async def _read(self, worker: Worker, decoder: "Decoder", count: int) -> Samples:
+        """The next piece, while the one after it is being decoded. `count` is the same every time."""
+        samples = await (self._ahead or worker.begin(decoder.read, count))
+        self._ahead = worker.begin(decoder.read, count) if len(samples) == count else None
+        return samples
 
 
 class ArraySource:

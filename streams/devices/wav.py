@@ -1,7 +1,6 @@
 """The tap that writes what was heard to a WAV file, on the time base of the session: sample 0 is session time 0."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from streams.errors import SourceError
 from streams.packet import Packet
 from streams.topics import AUDIO, PLAYBACK, Topic
 from streams.types import Audio, Fault, Samples
+from streams.worker import Worker
 
 BOTH_RATE = 24_000
 JITTER = 20 * MS
@@ -30,7 +30,8 @@ class WavTap:
         24 kHz for "both")
     Silence stands where nothing was heard. An existing file is replaced when this is made; raises `SourceError` if it
     cannot be written, `DependencyMissing` if sound has to be resampled and PyAV is not there. A failing write (full
-    disk) is one `Fault`; the session goes on without the file. Cancelling `run` completes the file.
+    disk) is one `Fault`; the session goes on without the file. Live, the disk is written to in a thread. Cancelling
+    `run` completes the file, and waits for that off the loop and bounded.
     """
 
     name = "wav"
@@ -51,18 +52,22 @@ class WavTap:
         self._told = False
 
     async def run(self, lane: Lane, clock: Clock, report: Callable[[Fault], None]) -> None:
-        """Write until `lane` ends; returns early after a failure, which it reports."""
+        """Write until `lane` ends; closes it and returns early after a failure, which it reports."""
+        worker = Worker(clock, self.name)
         try:
-            with ThreadPoolExecutor(max_workers=1, thread_name_prefix="visavis-wav") as pool:
-                async for packet in lane:
-                    frames = self._take(packet)
-                    if len(frames):
-                        await clock.work(pool, 0, self._append, frames)
+            async for packet in lane:
+                frames = self._take(packet)
+                if len(frames):
+                    await worker.work(0, self._append, frames)
         except (OSError, SourceError) as error:
             self._failed(error, report)
-        finally:  # the pool has finished the write it was at
+        finally:
+            lane.close()
+            finished = worker.begin(self._finish)  # behind the write it may be at
             try:
-                self._finish()
+                if not await worker.aclose():
+                    raise SourceError("the disk does not answer")
+                finished.result()
             except (OSError, SourceError) as error:
                 self._failed(error, report)
 

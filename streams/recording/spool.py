@@ -1,14 +1,11 @@
 """A file that is written in a thread of its own, so that a slow disk never holds the event loop up."""
 
 import os
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from pathlib import Path
 
+from streams.clock import Clock
 from streams.errors import RecordingError
-
-PATIENCE_S = 5.0
-"""How long `close` waits for a disk that does not answer."""
+from streams.worker import Worker
 
 
 class Spool:
@@ -23,7 +20,7 @@ class Spool:
         self._limit = backlog_bytes
         self._position = 0  # bytes taken: changed by the loop only
         self._settled = 0  # bytes written or given up: changed by the thread only
-        self._pool: ThreadPoolExecutor | None = None
+        self._worker: Worker | None = None
         self.closed = False
         try:
             self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
@@ -34,23 +31,23 @@ class Spool:
                 "Name a file in a folder that exists and may be written to."
             ) from error
 
-    def detach(self) -> None:
+    def detach(self, clock: Clock) -> None:
         """From now on, write in a thread."""
         self._settled = self._position
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="visavis-recorder")
+        self._worker = Worker(clock, "recorder")
 
     def write(self, data: bytes) -> int:
         """Take `data`. Raises the `OSError` of an earlier write, `RecordingError` if the disk falls too far behind."""
         if self.error is not None:
             raise self.error
         self._position += len(data)
-        if self._pool is None:
+        if self._worker is None:
             self._put(data)
         elif data:
             waiting = self._position - self._settled
             if waiting > self._limit:
                 raise RecordingError(f"the disk is {waiting >> 20} MiB behind: it is too slow for this session")
-            self._pool.submit(self._put_later, data)
+            self._worker.begin(self._put_later, data)
         return len(data)
 
     def tell(self) -> int:
@@ -61,31 +58,30 @@ class Spool:
         """Nothing is held back."""
 
     def close(self) -> None:
-        """Wait for what is on its way to the disk, and close the file. Raises the `OSError` of a write. Idempotent."""
-        closed = self.abandon()
-        try:
-            if closed is not None:
-                closed.result(PATIENCE_S)
-        except FutureTimeoutError as error:
-            raise RecordingError(
-                f"the disk does not answer: {self._position - self._settled} bytes are not written"
-            ) from error
-        if closed is not None and self.error is not None:
-            raise self.error
-
-    def abandon(self) -> "Future[None] | None":
-        """Close the file after what is on its way, without waiting: the future is done then. None if it was closed."""
+        """Close the file after what is on its way to the disk, without waiting for that. Idempotent."""
         if self.closed:
-            return None
+            return
         self.closed = True
-        if self._pool is None:
-            done: Future[None] = Future()
+        if self._worker is None:
             os.close(self._file)
-            done.set_result(None)
-            return done
-        closed = self._pool.submit(os.close, self._file)
-        self._pool.shutdown(wait=False)
-        return closed
+        else:
+            self._worker.begin(self._close_later)
+            self._worker.abandon()
+
+    async def aclose(self) -> None:
+        """Close the file and wait, off the loop and bounded, until all is on the disk. Idempotent.
+
+        Raises the `OSError` of a write, `RecordingError` if the disk does not answer.
+        """
+        if self.closed or self._worker is None:
+            self.close()
+            return
+        self.closed = True
+        self._worker.begin(self._close_later)
+        if not await self._worker.aclose():
+            raise RecordingError(f"the disk does not answer: {self._position - self._settled} bytes are not written")
+        if self.error is not None:
+            raise self.error
 
     def _put_later(self, data: bytes) -> None:
         if self.error is None:
@@ -94,6 +90,12 @@ class Spool:
             except OSError as error:
                 self.error = error
         self._settled += len(data)
+
+    def _close_later(self) -> None:
+        try:
+            os.close(self._file)  # a network disk may say only now that it is full
+        except OSError as error:
+            self.error = self.error or error
 
     def _put(self, data: bytes) -> None:
         rest = memoryview(data)

@@ -113,7 +113,7 @@ class Recorder:
     `RecordingError` if it cannot be made. Formatting is done on the loop (some 20 us a packet), writing in a thread; on
     the virtual clock all is done in place. When a write fails (full disk) or the disk falls 32 MiB behind, one
     `Fault` is reported, recording stops, what was written stays readable, and the session goes on.
-    Cancelling `run` completes the file first (bounded in time).
+    Cancelling `run` completes the file first, and waits for that off the loop and bounded.
 
     lost: packets per topic that never came here, because the topic is `Latest` (pictures only)
     """
@@ -132,16 +132,17 @@ class Recorder:
             raise RecordingError(f"cannot write the recording {self.path}: {error.strerror or error}.") from error
 
     async def run(self, lane: Lane, clock: Clock, report: Callable[[Fault], None]) -> None:
-        """Record `lane` until it ends; returns early after a failure, which it reports."""
+        """Record `lane` until it ends; closes it and returns early after a failure, which it reports."""
         if not clock.virtual:
-            self._spool.detach()
+            self._spool.detach(clock)
         try:
             await self._record(lane, clock)
         except (OSError, RecordingError) as error:
             self._fail(error, report)
         finally:
+            lane.close()
             self.lost = dict(lane.dropped)
-            self._finish(report)
+            await self._finish(report)
 
     async def _record(self, lane: Lane, clock: Clock) -> None:
         while True:
@@ -156,11 +157,15 @@ class Recorder:
             else:
                 self._tape.flush()
 
-    def _finish(self, report: Callable[[Fault], None]) -> None:
+    async def _finish(self, report: Callable[[Fault], None]) -> None:
         try:
-            self.close()
+            if not self._failed and not self._spool.closed:
+                self._tape.finish()
+                await self._spool.aclose()
         except (OSError, RecordingError) as error:
             self._fail(error, report)
+        finally:
+            self._spool.close()
 
     def _fail(self, error: OSError | RecordingError, report: Callable[[Fault], None]) -> None:
         if self._failed:
@@ -177,11 +182,8 @@ class Recorder:
 
     def close(self) -> None:
         """Complete the file and close it. `run` does so itself; only a session that never ran must. Idempotent."""
-        if self._failed:
-            self._spool.abandon()
-        if self._spool.closed:
-            return
         try:
-            self._tape.finish()
+            if not self._failed and not self._spool.closed:
+                self._tape.finish()
         finally:
             self._spool.close()
