@@ -209,6 +209,8 @@ def test_words_and_rules_of_a_grammar() -> None:
     assert single_top(jsgf).count("public") == 1
     with pytest.raises(GrammarInvalid, match="no public rule"):
         single_top("#JSGF V1.0;\ngrammar x;\n<a> = b;")
+    with pytest.raises(GrammarInvalid, match="<nowhere>"):
+        single_top("#JSGF V1.0;\ngrammar x;\npublic <a> = stop <nowhere> | <b>;\n<b> = go <NULL> {<tag>};")
 
 
 def test_words_that_no_dictionary_has_are_sounded_out() -> None:

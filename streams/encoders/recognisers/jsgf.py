@@ -27,17 +27,30 @@ _SOUNDS = {
 def single_top(jsgf: str) -> str:
     """The grammar with one public rule over all of its public rules: pocketsphinx takes one of several at will.
 
-    Raises `GrammarInvalid` if there is none.
+    Raises `GrammarInvalid` if there is none, or if a rule is used that nothing defines.
     """
     plain = _without_comments(jsgf)
     names = re.findall(r"\bpublic\s*<([^>]+)>", plain)
     if not names:
         raise GrammarInvalid("the grammar has no public rule: put `public` before the rule of whole sentences")
+    _check_rules(plain)
     if len(names) == 1:
         return plain
     tops = " | ".join(f"<{name}>" for name in names)
     private = re.sub(r"\bpublic\s*<", "<", plain)
     return f"{private}\npublic <{_TOP}> = {tops};\n"
+
+
+def _check_rules(plain: str) -> None:
+    """pocketsphinx takes a rule that is not there for silence. Raises `GrammarInvalid` with the rules' names."""
+    body = re.sub(r"^\s*import[^;]*;", " ", re.sub(r"\{[^}]*\}", " ", plain), flags=re.MULTILINE)
+    defined = {name.strip() for name in re.findall(r"<([^>]*)>\s*=", body)} | {"NULL", "VOID"}
+    missing = sorted({name.strip() for name in re.findall(r"<([^>]*)>", body)} - defined)
+    if missing:
+        raise GrammarInvalid(
+            f"the grammar uses {', '.join(f'<{name}>' for name in missing)} and does not define it: add the rule "
+            "(rules of other files cannot be imported) or take its mention out"
+        )
 
 
 def words_of(jsgf: str) -> list[str]:
