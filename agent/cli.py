@@ -26,8 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read our output has gone (`visavis events … | head`): that is no error of ours.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter would flush into the pipe
         return OK
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as signalled:
+        return int(signalled.args[0]) if signalled.args else INTERRUPTED
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,6 +35,9 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="visavis",
         description="A real-time audio-visual agent: hears, takes turns, answers, records, and replays bit for bit.",
+        epilog="Exit codes: 0 well; 1 something differs, needs mending or could not be completed; 2 an error, in one "
+        "line on stderr; 130 ended by Ctrl-C, 143 by SIGTERM. After the first of these what is being said may end, for "
+        "2 s; then it is cut, and every file is completed. A second one ends at once.",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 

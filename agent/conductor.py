@@ -48,6 +48,9 @@ from streams.types import (
     Words,
 )
 
+INTERRUPTED = "Interrupted"
+"""Error name of the `Fault` by which a session says that it must end now."""
+
 
 class Conductor:
     """Runs one conversation. One per session; `run` may be called once."""
@@ -64,6 +67,8 @@ class Conductor:
         self._waiting_for: set[int] = set()
         self._senses_ended = False
         self._told_ended = False
+        self._interrupted = False
+        self._latest = -1
         self._lane: Lane | None = None
 
     async def run(
@@ -96,7 +101,8 @@ class Conductor:
 
     @property
     def _done(self) -> bool:
-        return not self._replies and not self._waiting_for and self.turns.deadline is None
+        open_ = self.turns.deadline is not None and not self._interrupted
+        return not self._replies and not self._waiting_for and not open_
 
     # --- input
 
@@ -116,6 +122,8 @@ class Conductor:
             self._waiting_for.discard(data.id)
         elif isinstance(data, Words) and (stop := self._reflex.feed(data)) is not None:
             self._stop(data.segment, stop.word)
+        elif isinstance(data, Fault) and data.error == INTERRUPTED:
+            self._interrupt()
         self._observe(packet)
         self._offer_floor()
 
@@ -139,6 +147,12 @@ class Conductor:
         decisions = self.turns.stop(segment, self._now)
         self._act(Halt(word))
         self._decide(decisions)
+
+    def _interrupt(self) -> None:
+        """Whoever ended the session has waited: what is being said and done ends here, and no reply begins any more."""
+        self._interrupted = True
+        self._act(Halt("interrupted"))
+        self._cut(self._latest, "interrupted")
 
     # --- output
 
@@ -170,6 +184,9 @@ class Conductor:
         self._act(Hush(turn, reason))
 
     def _reply(self, turn: TurnCommitted) -> None:
+        if self._interrupted:
+            return
+        self._latest = max(self._latest, turn.turn)
         self._replies[turn.turn] = self._group.create_task(self._answer(turn), name=f"reply {turn.turn}")
 
     async def _answer(self, turn: TurnCommitted) -> None:

@@ -79,7 +79,7 @@ def demo(arguments: argparse.Namespace) -> int:
     )
     session = assembly.assemble(settings, [person], taps=taps, started=started)
     with clock.Stopwatch() as timing:
-        execute(session, None if arguments.speed == "max" else 1.0)
+        ended = execute(session, None if arguments.speed == "max" else 1.0)
     console.print()
     report = summarise(
         log.packets,
@@ -90,6 +90,9 @@ def demo(arguments: argparse.Namespace) -> int:
         session_s=session.ended_ns / 1e9,
     )
     console.print(render(report))
+    if ended:
+        console.print(f"\nleft here: {recording}, {sound}", markup=False, soft_wrap=True)
+        return ended
     same = _replay(recording, settings, console)
     console.print(
         f"\nleft here: {recording} (the session), {sound} (person left, agent right)\n"

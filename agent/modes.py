@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import itertools
 import signal
 import sys
 from collections.abc import Sequence
@@ -25,6 +24,8 @@ from streams.ports import Source, Tap
 from streams.recording import Recorder, Recording
 
 OK, DIFFERENT, INCOMPLETE = 0, 1, 1
+GRACE_S = 2.0
+"""Session time that is left to what is being said and done when somebody ends the session."""
 OUTPUTS = (Recorder.name, WavTap.name)
 
 
@@ -32,7 +33,8 @@ def run(arguments: argparse.Namespace) -> int:
     """`visavis run`: any audio file through the default pipeline, on the virtual clock or in real time.
 
     Everything that may be wrong is looked at before the first output is opened: a run that fails to start leaves the
-    files of the last one as they were. Exit code 1: the conversation was held, but an output could not be completed.
+    files of the last one as they were. Exit code 1: the conversation was held, but an output could not be completed;
+    128 and the number of the signal, if one ended it.
     """
     console = Terminal()
     made = {"--record": arguments.record, "--voice-out": arguments.voice_out, "--both-out": arguments.both_out}
@@ -58,7 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.both_out:
             taps.append(WavTap(arguments.both_out, "both"))
         with clock.Stopwatch() as timing:
-            execute(session, None if arguments.speed == "max" else 1.0)
+            ended = execute(session, None if arguments.speed == "max" else 1.0)
     finally:
         body.close()
     report = summarise(
@@ -70,7 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         session_s=session.ended_ns / 1e9,
     )
     console.print(render(report))
-    return _told(session, list(filter(None, made.values())), console)
+    told = _told(session, list(filter(None, made.values())), console)
+    return ended or told
 
 
 def _told(session: Session, made: Sequence[str], console: Console) -> int:
@@ -106,7 +109,7 @@ def replay(arguments: argparse.Namespace) -> int:
     performance = Replay(
         recording,
         mode=arguments.mode,
-        shadow=assembly.AgentBody(settings) if what_if else None,
+        shadow=assembly.AgentBody(settings, installed=False) if what_if else None,  # a what-if must change nothing
         free=bool(changed & config.OF_THE_SENSES),
         embodied=bool(changed & config.OF_THE_BODY),
     )
@@ -160,28 +163,34 @@ def perform(
     return session
 
 
-def execute(session: Session, speed: float | None) -> None:
-    """Run a session, `speed` None on the virtual clock. Ctrl-C (or SIGTERM) ends it in order, a second time at once."""
+def execute(session: Session, speed: float | None) -> int:
+    """Run a session, `speed` None on the virtual clock. Returns 0, or 128 + the number of the signal that ended it.
+
+    Ctrl-C or SIGTERM: the sources end, what is being said and done has `GRACE_S` to come to its end and is then cut;
+    ledger, recording and sound are whole. A second one cancels it all (`KeyboardInterrupt` with that number).
+    """
+    ended: list[int] = []
 
     async def interruptible() -> None:
         loop, main = asyncio.get_running_loop(), asyncio.current_task()
-        presses = itertools.count()
 
-        def pressed() -> None:
-            if next(presses) == 0:
-                print("visavis: ending; once more to end at once", file=sys.stderr)  # noqa: T201
-                session.stop()
+        def pressed(number: int) -> None:
+            ended.append(128 + number)
+            if len(ended) == 1:
+                print(f"visavis: ending within {GRACE_S:g} s; once more to end at once", file=sys.stderr)  # noqa: T201
+                session.stop(GRACE_S)
             elif main is not None:
                 main.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, pressed)
+            loop.add_signal_handler(number, pressed, number)
         await session.main()
 
     try:
         clock.run(interruptible(), virtual=speed is None, speed=speed)
     except asyncio.CancelledError:
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt(ended[0] if ended else 130) from None
+    return ended[0] if ended else OK
 
 
 def fetch(settings: config.Config, console: Console) -> None:

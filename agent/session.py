@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from agent.conductor import Conductor
+from agent.conductor import INTERRUPTED, Conductor
 from embodied.body import Body
 from streams import clock as clocks
 from streams.bus import Bus, Lane
@@ -150,9 +150,19 @@ class Session:
                 await conversation
                 bus.close(TURN, ACTION)
 
-    def stop(self) -> None:
-        """End the sources now; the rest comes to its end as at the end of any stream. Safe to call at any time."""
+    def stop(self, grace_s: float | None = None) -> None:
+        """End the sources now; the rest comes to its end as at the end of any stream. Safe to call at any time.
+
+        grace_s: s of session time after which what is still being said or done is cut (None: it may take its time).
+        The cut is told by a `Fault`, which the conductor acts upon: so it is recorded, and replays like anything else.
+        """
         self._stopping.set()
+        if grace_s is not None:
+            asyncio.get_running_loop().call_later(grace_s, self._interrupt)
+
+    def _interrupt(self) -> None:
+        if self.bus is not None and ACTION not in self.bus.closed:
+            self._report(Fault("session", INTERRUPTED, "it was ended from outside: what was said and done was cut"))
 
     def lanes(self) -> list[Lane]:
         """The lanes of all readers, with what each dropped and how long it got."""

@@ -17,7 +17,9 @@ import pytest
 from agent import cli
 from streams.audio.wav import write_wav
 from streams.recording import Recording
-from tests.composed import RATE, Said, compose
+from streams.topics import ACTION, FEEDBACK, TURN
+from streams.types import Hush, Outcome, Played, PlayStarted, SensesEnded
+from tests.composed import RATE, Said, compose, read_wav
 from tests.dialogues import child, command, parts, visavis
 from tests.sessions import HEADER, made_up, tape
 
@@ -219,7 +221,7 @@ def _begin(recording: Path, *options: str, sound: Path) -> "subprocess.Popen[str
 
 
 @pytest.mark.parametrize(
-    ("signals", "code"), [([signal.SIGINT], 0), ([signal.SIGTERM], 0), ([signal.SIGINT, signal.SIGINT], 130)]
+    ("signals", "code"), [([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGINT, signal.SIGINT], 130)]
 )
 def test_interrupted(tmp_path: Path, signals: list[signal.Signals], code: int) -> None:
     sound = compose(tmp_path, [Said(0.3, "thank you"), Said(1.4, "what is seven times eight")], length=60)
@@ -235,6 +237,34 @@ def test_interrupted(tmp_path: Path, signals: list[signal.Signals], code: int) -
     assert visavis("replay", str(recording), "--check") == 0
     with wave.open(str(voice)) as file:
         assert file.getframerate() > 0
+
+
+def test_what_is_being_said_when_it_is_interrupted_has_two_seconds(tmp_path: Path) -> None:
+    sound = compose(tmp_path, [Said(0.3, "what can you do")], length=60)
+    recording, voice = tmp_path / "i.mcap", tmp_path / "i.wav"
+    process = _begin(recording, "--voice-out", str(voice), sound=sound)
+    while not any(isinstance(packet.data, PlayStarted) for packet in Recording.open(recording).packets((FEEDBACK,))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert "Traceback" not in out + err and f"wrote {recording}" in out and f"wrote {voice}" in out
+    whole = Recording.open(recording)
+    assert not whole.torn
+    packets = list(whole.packets((TURN, ACTION, FEEDBACK)))
+    [ended] = [packet.at for packet in packets if isinstance(packet.data, SensesEnded)]
+    [hush] = [packet.at for packet in packets if isinstance(packet.data, Hush)]
+    assert 1.9e9 < hush - ended < 2.3e9, "it had its two seconds"
+    assert whole.duration - hush < 0.3e9
+    [outcome] = [packet.data for packet in packets if isinstance(packet.data, Outcome)]
+    heard = [packet.data for packet in packets if isinstance(packet.data, Played)]
+    assert outcome.status == "cut" and len(heard) > 5
+    assert outcome.result.split() == " ".join(word.text for word in heard).split(), "the ledger is whole"
+    samples, rate = read_wav(voice)
+    loud = np.flatnonzero(np.abs(samples) > 300)[-1] / rate
+    assert heard[-1].end_ns / 1e9 - 0.3 < loud < hush / 1e9 + 0.1
+    assert visavis("replay", str(recording), "--check") == 0
 
 
 def test_a_reader_that_goes_away_ends_it_in_order(tmp_path: Path) -> None:
