@@ -11,7 +11,7 @@ from agent.parts import sentences
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
 from embodied.speech import SpeechActuator
-from embodied.toolbox import Tool, Toolbox
+from embodied.toolbox import Tool, Toolbox, tool
 from embodied.tools import default_tools
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnTaker
@@ -28,11 +28,18 @@ class AgentBody:
     """The body of the configuration: voice and speaker, toolbox, and what moves. Made when the session starts.
 
     tools: functions a policy may `Call`, besides the default ones (`embodied.toolbox.tool` says what they look like)
+    installed: also those of installed packages (entry points `visavis.tools`), where `tools` has none of their name
+    Raises `ToolError` for what cannot be a tool.
     """
 
-    def __init__(self, config: Config, tools: Sequence[Tool | Callable[..., Any]] = ()) -> None:
+    def __init__(
+        self, config: Config, tools: Sequence[Tool | Callable[..., Any]] = (), *, installed: bool = True
+    ) -> None:
         self.config = config
-        self.tools = tools
+        own = [each if isinstance(each, Tool) else tool(each) for each in tools]
+        others = registry.installed("tools") if installed else {}
+        made = [each if isinstance(each, Tool) else tool(each, name=name) for name, each in others.items()]
+        self.tools = [*own, *(each for each in made if each.name not in {mine.name for mine in own})]
         self.voice = registry.find("voices", config.voice.engine, "voice.engine")(config)
 
     def begin(self) -> None:

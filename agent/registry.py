@@ -5,14 +5,15 @@ A package adds parts by entry points in the group `visavis.<kind>`, for instance
     [project.entry-points."visavis.voices"]
     mine = "my_package.voices:make"
 
-and `voice.engine = "mine"` uses it. Here alone strings become parts. Each part is made by a factory with the signature
-given in `KINDS`; built-in modules are imported when they are asked for, so that nobody pays for what he does not use.
+and `voice.engine = "mine"` uses it. Tools need no key: every installed one may be called by its name. Here alone
+strings become parts. Each part is made by a factory with the signature given in `KINDS`; built-in modules are imported
+when they are asked for, so that nobody pays for what he does not use.
 """
 
 import difflib
 from collections.abc import Callable
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from agent.settings import ConfigError
@@ -24,6 +25,7 @@ KINDS: dict[str, str] = {
     "policies": "(config: Config, wall: Callable[[int], datetime]) -> Policy",
     "voices": "(config: Config) -> Voice",
     "actuators": "(config: Config, publisher: Publisher, clock: Clock) -> Actuator",
+    "tools": "the function itself, as `embodied.toolbox.tool` takes it, or a `Tool`",
 }
 
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -37,6 +39,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "policies": {"intents": "agent.parts:intents"},
     "voices": {"espeak": "agent.parts:espeak", "tones": "agent.parts:tones"},
     "actuators": {"simulated": "agent.parts:simulated_base"},
+    "tools": {},
 }
 
 
@@ -53,12 +56,22 @@ def find(kind: str, name: str, key: str) -> Callable[..., Any]:
         factory: Callable[..., Any] = getattr(import_module(module), attribute)
         return factory
     for point in entry_points(group=f"visavis.{kind}", name=name):
-        try:
-            loaded: Callable[..., Any] = point.load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(f"{key} = {name!r}: the entry point {point.value!r} cannot be loaded: {error}") from error
+        loaded: Callable[..., Any] = _load(point, f"{key} = {name!r}")
         return loaded
     known = names(kind)
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "known: " + ", ".join(known)
     raise ConfigError(f"{key} = {name!r}: there is no such part: {hint}")
+
+
+def installed(kind: str) -> dict[str, Any]:
+    """All parts of this kind that installed packages have, by name. Raises `ConfigError` where one does not load."""
+    points = entry_points(group=f"visavis.{kind}")
+    return {point.name: _load(point, f"{kind} {point.name!r}") for point in sorted(points, key=lambda each: each.name)}
+
+
+def _load(point: EntryPoint, what: str) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{what}: the entry point {point.value!r} cannot be loaded: {error}") from error

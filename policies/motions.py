@@ -14,6 +14,16 @@ from policies.sentences import Understood
 from policies.tables import Ask
 from streams.types import Action, Call, Command, Say, TurnCommitted
 
+_WISHES = {
+    "move": "move",
+    "turn": "turn",
+    "come_back": "come back",
+    "set_timer": "set the timer",
+    "cancel_timer": "cancel the timer",
+    "set_volume": "change the volume",
+}
+_SPEAKABLE = re.compile(r"[^\W_]+(?:[ ,;.:'’-]+[^\W_]+)*")
+
 
 class Motion(Struct, frozen=True):
     """A motion, what is said before it (told, "" = nothing), and how it is asked about."""
@@ -87,12 +97,18 @@ def report(done: Done, *, answer: bool) -> str:
         if answer and done.result is not None:
             return f"{spell(done.result) if isinstance(done.result, float | int) else done.result}"
         return _fell_short(done)
+    if done.kind == "Call" and done.status == "refused":  # no such tool, or not with these arguments
+        return "I cannot do that here."
+    if done.status == "timeout":
+        return f"{_failed(done)}: it took too long."
     # A detail with names or symbols in it is for the log, not for the ear.
-    why = (
-        f": {done.detail.rstrip('.')}" if re.fullmatch(r"[\w ,.;:'’-]+", done.detail) and "_" not in done.detail else ""
-    )
-    wish = {"move": "move", "turn": "turn", "come_back": "come back"}.get(done.name, done.name.replace("_", " "))
-    return f"I could not {wish}{why}."
+    detail = re.sub(r"^[A-Z]\w*: ", "", done.detail).rstrip(".")
+    return f"{_failed(done)}: {detail}." if _SPEAKABLE.fullmatch(detail) else f"{_failed(done)}."
+
+
+def _failed(done: Done) -> str:
+    """Names of motions and tools are for the log: those of one's own are not said."""
+    return f"I could not {_WISHES.get(done.name, 'do that')}"
 
 
 def _fell_short(done: Done) -> str:

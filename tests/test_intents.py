@@ -414,7 +414,25 @@ def test_volume(talk: Talk) -> None:
     level = talk.person("set the volume to forty percent")
     assert (asked(level), texts(level)) == ([("set_volume", {"percent": 40.0})], ["Volume forty percent."])
     talk.ends(level[0], "failed", "no mixer")
-    assert texts(talk.floor()) == ["I could not set volume: no mixer."]
+    assert texts(talk.floor()) == ["I could not change the volume: no mixer."]
+
+
+TOLD = [
+    ("refused", "there is no tool named 'weather'; there are: set_timer", "I cannot do that here."),
+    ("failed", "RuntimeError: the service is away", "I could not do that: the service is away."),
+    ("failed", "KeyError: 'x_y'", "I could not do that."),
+    ("timeout", "weather took longer than 10 s", "I could not do that: it took too long."),
+]
+
+
+@pytest.mark.parametrize(("status", "detail", "told"), TOLD)
+def test_no_name_of_a_tool_is_ever_said(tmp_path: Path, status: str, detail: str, told: str) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text(OWN)
+    talk = Talk(IntentsPolicy(Sentences.load([path]), IntentsConfig(), lambda t: START))
+    weather = talk.person("how is the weather")
+    talk.ends(weather[0], status, detail)
+    assert texts(talk.floor()) == [told]
 
 
 def test_it_apologises_once_offers_help_once_and_then_as_often_as_it_may() -> None:
