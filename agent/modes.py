@@ -125,6 +125,11 @@ def replay(arguments: argparse.Namespace) -> int:
     )
     for difference in performance.percepts[:10]:
         console.print(f"percept differs: {_difference(difference)}", markup=False, soft_wrap=True)
+    for assignment in _idle(arguments.set, arguments.mode, arguments.check):
+        console.print(assignment, markup=False, soft_wrap=True)
+    if performance.identical and not performance.expected and not performance.replayed:
+        console.print("nothing to compare: the recording holds no decision or action, and the replay made none")
+        return OK
     if performance.identical:
         console.print(f"identical: sha256 {performance.digest}", markup=False, soft_wrap=True)
         return OK
@@ -137,6 +142,23 @@ def replay(arguments: argparse.Namespace) -> int:
     assert first is not None
     console.print(f"different: {_difference(first)}", markup=False, soft_wrap=True)
     return DIFFERENT
+
+
+def _idle(assignments: Sequence[str], mode: str, check: bool) -> list[str]:
+    """A line for each what-if that this replay cannot answer, whatever its value."""
+    told = []
+    for assignment in assignments:
+        key = assignment.partition("=")[0].strip()
+        section = key.partition(".")[0]
+        if section == "audio":
+            told.append(f"{key} changes nothing here: the blocks of sound are the recorded ones")
+        elif section in config.OF_THE_SENSES - {"language"} and mode == "percepts":
+            told.append(
+                f"{key} changes nothing here: percepts are the recorded ones (--from media computes them again)"
+            )
+        elif section in config.OF_THE_BODY and check:
+            told.append(f"{key} changes nothing here: with --check what the body did is the recorded")
+    return told
 
 
 def perform(
