@@ -90,10 +90,6 @@ class Speaker(Protocol):
     rate: int
 
     @property
-    def written(self) -> int:
-        """Samples accepted since the start (flushed ones included)."""
-
-    @property
     def played(self) -> int:
         """Samples that have left the device since the start (never counts silence, nor flushed ones)."""
 

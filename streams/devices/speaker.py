@@ -63,17 +63,11 @@ class SimulatedSpeaker:
         self._handed: deque[_Block] = deque()
         self._taken = 0  # samples of speech handed to the device
         self._played = 0
-        self._written = 0
         self._paused = False
         self._next = 0  # place on the grid of the next block to hand
         self._tail: Samples = _NOTHING  # the faded end of something flushed: goes first, and no pause holds it
         self._wake = asyncio.Event()
         self._listeners: list[Listener] = []
-
-    @property
-    def written(self) -> int:
-        """Samples accepted since the start (flushed ones included)."""
-        return self._written
 
     @property
     def played(self) -> int:
@@ -87,7 +81,6 @@ class SimulatedSpeaker:
         if len(samples):
             self._queue.append(samples)
             self._queued += len(samples)
-            self._written += len(samples)
             self._arm()
         return begin
 
