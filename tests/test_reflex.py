@@ -6,25 +6,24 @@ from hypothesis import strategies as st
 
 from policies.backchannels import LANGUAGES, backchannels, is_backchannel, spoken_backchannels
 from policies.errors import SentencesError
-from policies.reflex import Reflex, Stop, stop_words
-from streams.types import Word, Words
+from policies.reflex import Reflex, Stop, find_stop, nothing_but, stop_words
+from streams.types import Words
 
 
 def words(text: str, segment: int = 1, *, final: bool = False, guess: str = "") -> Words:
-    each = tuple(Word(word, 100 * place, 100 * place + 90) for place, word in enumerate(text.split()))
-    return Words(segment, text, each, final, guess=guess)
+    return Words(segment, text, (), final, guess=guess)
 
 
 def fires(text: str, *, anywhere: bool = True, language: str = "en") -> bool:
-    return Reflex(stop_words(language), language=language, anywhere=anywhere).feed(words(text)) is not None
+    return find_stop(text, stop_words(language), language=language, anywhere=anywhere) is not None
 
 
-def test_it_fires_on_a_partial_once_per_segment_with_the_place_of_the_word() -> None:
+def test_it_fires_on_a_partial_once_per_segment() -> None:
     reflex = Reflex(stop_words())
     assert reflex.feed(words("please")) is None
-    assert reflex.feed(words("please stop")) == Stop(1, "stop", 100, 190)
+    assert reflex.feed(words("please stop")) == Stop(1, "stop")
     assert reflex.feed(words("please stop now", final=True)) is None
-    assert reflex.feed(words("halt", 2)) == Stop(2, "halt", 0, 90)
+    assert reflex.feed(words("halt", 2)) == Stop(2, "halt")
     assert reflex.feed(words("stop", 1, final=True)) is None
 
 
@@ -47,15 +46,26 @@ def test_a_guess_sets_nothing_off() -> None:
 def test_for_open_dictation_it_can_be_told_to_mind_the_sentence() -> None:
     assert fires("please stop now", anywhere=False)
     assert fires("no no stop stop", anywhere=False)
+    reflex = Reflex(stop_words(), anywhere=False)
+    assert reflex.feed(words("the bus stop is near")) is None
+    assert reflex.feed(words("please stop", 2)) == Stop(2, "stop")
+    assert not fires("please now", anywhere=False)
     assert not fires("the bus stop is near the church", anywhere=False)
 
 
-def test_phrases_languages_and_words_without_times() -> None:
-    assert Reflex(["hold it", "whoa"]).feed(words("oh hold it")) == Stop(1, "hold it", 100, 290)
-    assert Reflex(["hold it"]).feed(words("hold")) is None
+def test_nothing_but_a_stop() -> None:
+    assert nothing_but("please stop now", ["stop"]) and nothing_but("", ["stop"])
+    assert not nothing_but("please", ["stop"]) and not nothing_but("go on and stop", ["stop"])
+    assert nothing_but("bitte halt", ["halt"], "de") and not nothing_but("bitte halt", ["halt"])
+
+
+def test_phrases_and_languages() -> None:
+    assert Reflex(["hold it", "whoa"]).feed(words("oh hold it")) == Stop(1, "hold it")
+    assert find_stop("oh, HOLD it!", ["hold", "hold it"]) == "hold it"
+    assert find_stop("whoa hold it", ["hold it", "whoa"]) == "whoa"
+    assert find_stop("hold", ["hold it", ""]) is None
     assert fires("bitte anhalten", language="de") and fires("arrêtez", language="fr") and fires("¡Alto!", language="es")
     assert stop_words("xx") == stop_words("en")
-    assert Reflex(["stop"]).feed(Words(3, "stop", (), False)) == Stop(3, "stop", 0, 0)
 
 
 @given(st.lists(st.sampled_from(["go", "stop", "stopwatch", "please", "forward", "halting"]), max_size=6))
