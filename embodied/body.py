@@ -5,6 +5,7 @@ Knows nothing of why an action was wanted. A cut acts in the very step in which 
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Protocol, TypeAlias, assert_never
 
 from embodied.ports import Actuator
@@ -12,9 +13,12 @@ from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
-from streams.types import Action, Call, Command, Halt, Hush, Outcome, Pause, Resume, Say
+from streams.types import Action, Call, Command, Fault, Halt, Hush, Outcome, Pause, Resume, Say
 
 Task: TypeAlias = Say | Call | Command
+
+HALT_S = 1.0
+"""How long an actuator may take to halt, in session time."""
 
 _ABSENT = {
     "Say": "no voice is attached: it cannot speak",
@@ -59,6 +63,7 @@ class Body:
 
     Exactly one `Outcome` is published for every `Say`, `Call` and `Command`, also for those that no actuator takes
     ("refused"), that come after their turn was cut ("fenced"), or that the end of the session cuts short ("cut").
+    An actuator that has not halted after `HALT_S` is told by a `Fault`, and nobody waits for it.
     """
 
     def __init__(self, actuators: Sequence[Actuator]) -> None:
@@ -89,16 +94,17 @@ class Body:
             try:
                 async with asyncio.TaskGroup() as group:
                     for actuator in self.actuators:
-                        group.create_task(actuator.halt(), name=f"halt {actuator.name}")
+                        group.create_task(_halt(actuator, publisher, clock), name=f"halt {actuator.name}")
             finally:
                 for running in self._running:
                     self._tell(_outcome(running.action, "cut", "the session ended"), publisher, clock)
                 self._running.clear()
 
     async def aclose(self) -> None:
-        """Close every actuator, in reverse order. Idempotent."""
-        for actuator in reversed(self.actuators):
-            await actuator.aclose()
+        """Close every actuator, in reverse order, also if one of them raises; raises that then. Idempotent."""
+        async with AsyncExitStack() as stack:
+            for actuator in self.actuators:
+                stack.push_async_callback(actuator.aclose)
 
     # --- orders
 
@@ -117,7 +123,7 @@ class Body:
                     if isinstance(running.action, Command):
                         running.end(f"halted: {action.reason}" if action.reason else "halted")
                 for actuator in self.actuators:  # begun before anything that is read after this
-                    group.create_task(actuator.halt(), name=f"halt {actuator.name}")
+                    group.create_task(_halt(actuator, publisher, clock), name=f"halt {actuator.name}")
             case Say() | Call() | Command():
                 self._begin(action, group, publisher, clock)
             case _:
@@ -162,6 +168,18 @@ class Body:
 
     def _tell(self, outcome: Outcome, publisher: Publisher, clock: Clock) -> None:
         publisher.publish(FEEDBACK, clock.now(), outcome)
+
+
+async def _halt(actuator: Actuator, publisher: Publisher, clock: Clock) -> None:
+    limit = asyncio.timeout(HALT_S)
+    try:
+        async with limit:
+            await actuator.halt()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        message = f"{actuator.name} has not halted within {HALT_S:g} s: see that it rests, and end the session."
+        publisher.publish(FEEDBACK, clock.now(), Fault(where=actuator.name, error="TimeoutError", message=message))
 
 
 def _outcome(action: Task, status: Any, detail: str) -> Outcome:

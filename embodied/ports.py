@@ -33,7 +33,7 @@ class Chunk(Struct, frozen=True, eq=False):
 
 @runtime_checkable
 class Voice(Protocol):
-    """Makes speech of text. Synchronous: the speech actuator calls it in a thread of its own.
+    """Makes speech of text. Synchronous: the speech actuator calls it in a thread of its own, all but `close`.
 
     name: for reports;  rate: Hertz;  cost: declared time in ns until the first chunk, for virtual time
     """
@@ -46,7 +46,10 @@ class Voice(Protocol):
         """The chunks of `text`. Closing the iterator cancels the rest at once. Raises `VoiceError`."""
 
     def close(self) -> None:
-        """Give back processes and memory. Idempotent."""
+        """Give back processes and memory, without waiting for speech in progress. Idempotent.
+
+        May come from another thread during `speak`, whose iterator then ends, soon, with `VoiceError`.
+        """
 
 
 @runtime_checkable

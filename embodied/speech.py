@@ -6,7 +6,6 @@ The speaker's own report of what has left it drives everything that is told: `Pl
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -18,6 +17,7 @@ from streams.clock import Clock
 from streams.ports import Publisher, Speaker
 from streams.topics import FEEDBACK
 from streams.types import Action, Fault, Outcome, PlayStarted, Samples, Say
+from streams.worker import Worker
 
 
 class SpeechActuator:
@@ -62,7 +62,7 @@ class SpeechActuator:
         self._held: int | None = None  # speech of turns up to this one is paused
         self._voice_free = asyncio.Lock()  # first come, first served
         self._progress = asyncio.Event()
-        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="visavis-voice")
+        self._worker = Worker(clock, "voice")
         self._closed = False
         speaker.listen(self._sounded)
 
@@ -108,12 +108,12 @@ class SpeechActuator:
         self._hold()
 
     async def aclose(self) -> None:
-        """End the voice and its thread. Idempotent."""
+        """End the voice and its thread; waits for a call in progress off the loop and bounded. Idempotent."""
         if not self._closed:
             self._closed = True
             self._drop(list(self._queue))
             self._voice.close()
-            self._pool.shutdown(wait=True)
+            await self._worker.aclose()
 
     # --- from text to the speaker
 
@@ -126,7 +126,7 @@ class SpeechActuator:
             try:
                 while not utterance.was_cut():
                     wanted = self._batch if utterance.samples else 1
-                    batch = await self._clock.work(self._pool, cost, _take, chunks, wanted)
+                    batch = await self._worker.work(cost, _take, chunks, wanted)
                     cost = 0
                     if utterance.was_cut():  # while the voice was at it: what it made is dropped
                         return
@@ -182,8 +182,8 @@ class SpeechActuator:
         """End the iterator where it runs: in the voice's thread, behind the call that may be in progress."""
         if self._clock.virtual:
             _end(chunks)
-        elif not self._closed:
-            self._pool.submit(_end, chunks)
+        elif not self._worker.closed:
+            self._worker.begin(_end, chunks)
 
     # --- what has been heard
 

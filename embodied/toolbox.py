@@ -7,7 +7,6 @@ import asyncio
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from difflib import get_close_matches
 from functools import partial
 from typing import Any, NamedTuple, get_type_hints
@@ -17,8 +16,7 @@ import msgspec
 from embodied.errors import ToolError
 from streams.clock import SECOND, Clock
 from streams.types import Action, Call, Outcome
-
-_POOL = 4
+from streams.worker import Worker
 
 
 class Tool(NamedTuple):
@@ -88,8 +86,8 @@ class Toolbox:
     A call ends as "refused" (no such tool, wrong arguments, an id seen before: nothing was done), "done" with what
     the function returned, "failed" with the exception's type and message, or "timeout". Its effect is told by its
     `Outcome` before anybody can speak of it. A coroutine function runs on the loop and is cancelled by a cut or a
-    timeout; any other runs in a thread, which cannot be stopped: only its result is dropped. A function that ends by
-    a `CancelledError` of its own was taken back by another call, and ends as "cut".
+    timeout; any other runs in a thread of its own, which cannot be stopped: only its result is dropped. A function
+    that ends by a `CancelledError` of its own was taken back by another call, and ends as "cut".
     `Halt` is for motions and leaves calls alone; the end of the session cancels them.
     """
 
@@ -100,7 +98,6 @@ class Toolbox:
         self.tools: dict[str, Tool] = {}
         self._clock = clock
         self._seen: set[int] = set()
-        self._pool = ThreadPoolExecutor(max_workers=_POOL, thread_name_prefix="visavis-tool")
         for each in tools:
             made = each if isinstance(each, Tool) else tool(each)
             if made.name in self.tools:
@@ -160,7 +157,11 @@ class Toolbox:
         if inspect.iscoroutinefunction(chosen.function):
             waiting: Awaitable[Any] = function()
             return await waiting
-        return await self._clock.work(self._pool, chosen.cost, function)
+        worker = Worker(self._clock, f"tool-{chosen.name}")  # one that is stuck holds up no other
+        try:
+            return await worker.work(chosen.cost, function)
+        finally:
+            worker.abandon()
 
     def cut(self, turn: int) -> None:
         """Nothing: the body cancels the calls that asked for it (`on_cut`)."""
@@ -175,8 +176,7 @@ class Toolbox:
         """Nothing: a call is not a motion."""
 
     async def aclose(self) -> None:
-        """Give back the threads, without waiting for functions that still run. Idempotent."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Nothing: a function that still runs has a thread of its own, and nobody waits for it."""
 
 
 def _ended(call: Call, status: Any, detail: str, result: Any = None) -> Outcome:

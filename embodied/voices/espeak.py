@@ -10,7 +10,9 @@ import select
 import struct
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -68,22 +70,29 @@ class EspeakVoice:
         self._arguments = [*_library(), self.config.language]
         self._arguments += [str(n) for n in (self.config.rate_wpm, self.config.pitch, self.config.volume)]
         self._process: subprocess.Popen[bytes] | None = None
-        self._closed = False
+        self._closed = threading.Event()
+        self._lock = threading.Lock()  # over `_process`, `_closed` and `_users`; held for moments only
+        self._users = 0  # utterances and starts in progress: the pipes are theirs
 
     @property
     def pid(self) -> int | None:
         """Process id of the helper; None while it does not run."""
-        return self._process.pid if self._process else None
+        process = self._process
+        return process.pid if process else None
 
     def start(self) -> None:
         """Start the process now, so that the first utterance need not wait for it. Raises `VoiceError`."""
-        if self._closed:
+        with self._use():
+            self._start()
+
+    def _start(self) -> None:
+        if self._closed.is_set():
             raise VoiceError("the voice has been closed")
         if self._process is not None:
             return
         command = [sys.executable, "-I", "-S", str(_HELPER), *self._arguments]
         # A session of its own: Ctrl-C ends us, and we end the voice once it has spoken.
-        self._process = subprocess.Popen(
+        process = subprocess.Popen(
             command,
             bufsize=0,
             stdin=subprocess.PIPE,
@@ -91,6 +100,10 @@ class EspeakVoice:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        with self._lock:
+            self._process = process
+            if self._closed.is_set():  # in the meantime: `close` saw no process
+                _signal(process)
         try:
             kind, body = self._receive()
         except _Died:
@@ -122,18 +135,45 @@ class EspeakVoice:
                         yield Chunk(fresh, news)
                 return
             except _Died:
-                if attempt == 2 or self._closed:
+                if attempt == 2 or self._closed.is_set():
                     raise VoiceCrashed(f"espeak-ng died while it spoke {text[:60]!r}: say it in other words") from None
 
     def close(self) -> None:
-        """End the process. Idempotent; an utterance in progress in another thread ends with `VoiceCrashed`."""
-        self._closed = True
-        self._kill()
+        """End the process. Idempotent; an utterance in progress, in this thread or another, ends with `VoiceCrashed`.
+
+        Pipes that are being read are not closed here, where their numbers might be given to other files in mid-read:
+        the reader comes to their end and closes them.
+        """
+        with self._lock:
+            self._closed.set()
+            if self._process is not None:
+                _signal(self._process)
+            used = self._users > 0
+        if not used:
+            self._kill()
+
+    @contextmanager
+    def _use(self) -> Iterator[None]:
+        """What is done with the process and its pipes; the last one out after `close` gives them back."""
+        with self._lock:
+            self._users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                last = self._closed.is_set() and not self._users
+            if last:
+                self._kill()
 
     # --- one utterance
 
     def _attempt(self, text: str) -> Iterator[Chunk]:
-        self.start()
+        with self._use():
+            yield from self._utterance(text)
+
+    def _utterance(self, text: str) -> Iterator[Chunk]:
+        self._start()
         plain = text.translate(_PLAIN)
         marks = WordMarks(plain)
         total = 0
@@ -186,7 +226,7 @@ class EspeakVoice:
         try:
             while rest:
                 rest = rest[process.stdin.write(rest) or 0 :]
-        except (OSError, ValueError):
+        except OSError:
             self._kill()
             raise _Died from None
 
@@ -200,14 +240,11 @@ class EspeakVoice:
             process = self._process
             if process is None or process.stdout is None:
                 raise _Died
-            try:
-                pipe = process.stdout.fileno()
-                if not select.select([pipe], [], [], self.config.timeout_ms / 1000)[0]:
-                    self._kill()
-                    raise VoiceSilent(f"espeak-ng has said nothing for {self.config.timeout_ms} ms: it was ended")
-                part = os.read(pipe, size - len(parts))
-            except (OSError, ValueError):  # closed by `close` in another thread
-                part = b""
+            pipe = process.stdout.fileno()
+            if not select.select([pipe], [], [], self.config.timeout_ms / 1000)[0]:
+                self._kill()
+                raise VoiceSilent(f"espeak-ng has said nothing for {self.config.timeout_ms} ms: it was ended")
+            part = os.read(pipe, size - len(parts))
             if not part:
                 self._kill()
                 raise _Died
@@ -215,17 +252,26 @@ class EspeakVoice:
         return bytes(parts)
 
     def _kill(self) -> None:
-        process, self._process = self._process, None
+        """End the process and close its pipes: only by who uses them, or when nobody does."""
+        with self._lock:
+            process, self._process = self._process, None
         if process is None:
             return
-        try:
-            os.killpg(process.pid, 9)  # the helper and the fork that speaks
-        except (ProcessLookupError, PermissionError):
-            process.kill()
+        _signal(process)
         process.wait()
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _signal(process: "subprocess.Popen[bytes]") -> None:
+    """Let it end."""
+    if process.returncode is not None:  # it has been waited for, and its number may be another's by now
+        return
+    try:
+        os.killpg(process.pid, 9)  # the helper and the fork that speaks
+    except (ProcessLookupError, PermissionError):
+        process.kill()
 
 
 def _library() -> list[str]:
