@@ -9,7 +9,6 @@ import asyncio
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from statistics import median
 from time import perf_counter, perf_counter_ns
 from typing import Any
@@ -19,6 +18,7 @@ from streams.bus import Bus, Lane
 from streams.clock import Clock, run
 from streams.topics import ACTION, PERCEPT, Keep, Topic
 from streams.types import Action, Hush, Percept, SpeechStarted
+from streams.worker import Worker
 
 STAGES = 5
 IN_FLIGHT = 32
@@ -186,15 +186,16 @@ async def barge_in(count: int) -> list[float]:
 async def hop(count: int) -> tuple[list[float], list[float]]:
     """ns of a call made on the loop and of the same call through a worker thread, as the pump makes them."""
     clock, inline, threaded = Clock(), [], []
-    with ThreadPoolExecutor(1) as pool:
-        await clock.work(pool, 1, threading.get_ident)
-        for n in range(count):
-            began = perf_counter_ns()
-            divmod(n, 7)
-            inline.append(float(perf_counter_ns() - began))
-            began = perf_counter_ns()
-            await clock.work(pool, 1, divmod, n, 7)
-            threaded.append(float(perf_counter_ns() - began))
+    worker = Worker(clock, "benchmark")
+    await worker.work(1, threading.get_ident)
+    for n in range(count):
+        began = perf_counter_ns()
+        divmod(n, 7)
+        inline.append(float(perf_counter_ns() - began))
+        began = perf_counter_ns()
+        await worker.work(1, divmod, n, 7)
+        threaded.append(float(perf_counter_ns() - began))
+    await worker.aclose()
     return inline, threaded
 
 

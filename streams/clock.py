@@ -116,17 +116,6 @@ class Clock:
         if self._virtual is not None and self.charges and cost > 0:
             await self.sleep_until(self.now() + cost)
 
-    async def work(self, pool: Executor, cost: int, function: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-        """Run blocking `function` off the loop, in `pool`; in virtual time run it inline and charge `cost` ns.
-
-        Raises what the function raises. On cancellation the thread finishes its call and its result is dropped.
-        """
-        if self._virtual is None:
-            return await self._loop.run_in_executor(pool, function, *args)
-        result = function(*args)
-        await self.charge(cost)
-        return result
-
     async def settle(self) -> None:
         """In virtual time, let everything that is ready now run first. In real time, just one turn of the loop."""
         if self._virtual is not None:

@@ -12,7 +12,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -394,28 +393,15 @@ def test_wall_time_is_read_once(virtual: bool) -> None:
 
 
 def test_costs_are_charged_in_virtual_time_only_and_only_when_asked() -> None:
-    async def main(charges: bool) -> tuple[int, int]:
+    async def main(charges: bool) -> int:
         clock = Clock(charges=charges)
-        with ThreadPoolExecutor(1) as pool:
-            assert await clock.work(pool, 100 * MS, pow, 2, 10) == 1024
-            with pytest.raises(ZeroDivisionError):
-                await clock.work(pool, 100 * MS, divmod, 1, 0)
-        worked = clock.now()
         await clock.charge(0)
         await clock.charge(50 * MS)
-        return worked, clock.now()
+        return clock.now()
 
-    assert run(main(True), virtual=True) == (100 * MS, 150 * MS)
-    assert run(main(False), virtual=True) == (0, 0)
-    assert run(main(True))[1] < 50 * MS  # real: the cost has passed already, so none is added
-
-
-def test_work_runs_off_the_loop_in_real_time() -> None:
-    async def main() -> None:
-        with ThreadPoolExecutor(1) as pool:
-            assert await Clock().work(pool, 1, threading.get_ident) != threading.get_ident()
-
-    run(main())
+    assert run(main(True), virtual=True) == 50 * MS
+    assert run(main(False), virtual=True) == 0
+    assert run(main(True)) < 50 * MS  # real: the cost has passed already, so none is added
 
 
 @given(chains=st.lists(st.integers(0, 8), max_size=6), settlers=st.integers(1, 3))
