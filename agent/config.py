@@ -52,10 +52,12 @@ class SpeechSection(SpeechConfig, frozen=True, forbid_unknown_fields=True):
     """Speech to text. engine: "grammar", "sherpa", "moonshine" or "none".
 
     jsgf: a JSGF file to recognise instead of the agent's own sentences;  grammar: when such a sentence is believed
+    jsgf_text: the content of that file, which is then not read: a recording keeps it here
     """
 
     engine: str = "grammar"
     jsgf: str = ""
+    jsgf_text: str = ""
     grammar: GrammarConfig = field(default_factory=GrammarConfig)
 
 
@@ -63,11 +65,13 @@ class PolicySection(IntentsConfig, frozen=True, forbid_unknown_fields=True):
     """What answers. engine: "intents".
 
     sentences: TOML files of sentences beside (or over) the built-in ones;  builtin: use the built-in ones
+    texts: [file, content] of all of these, which are then not read: a recording keeps them here
     """
 
     engine: str = "intents"
     sentences: tuple[str, ...] = ()
     builtin: bool = True
+    texts: tuple[tuple[str, str], ...] = ()
 
 
 class ReflexSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +134,13 @@ OF_THE_SENSES = frozenset({"language", "audio", "vad", "turn_end", "speech", "on
 OF_THE_BODY = frozenset({"voice", "speaker", "body"})
 
 
+# Section and key of a text that a recording keeps, and the keys that ask for another.
+_KEPT = (
+    ("policy", "texts", {"policy.sentences", "policy.builtin", "language"}),
+    ("speech", "jsgf_text", {"speech.jsgf"}),
+)
+
+
 def load(path: Path | None = None, assignments: list[str] | None = None) -> Config:
     """The configuration of `path` (None: the defaults) with assignments such as "turns.max_wait_ms=900" laid over.
 
@@ -142,11 +153,18 @@ def load(path: Path | None = None, assignments: list[str] | None = None) -> Conf
 
 
 def reload(text: str, assignments: list[str] | None = None) -> Config:
-    """The configuration in the header of a recording, with assignments laid over. Raises `ConfigError`."""
+    """The configuration in the header of a recording, with assignments laid over. Raises `ConfigError`.
+
+    It holds the texts of the sentences as they were; an assignment that says which sentences are used takes today's.
+    """
     try:
         tables = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
     except msgspec.DecodeError as error:
         raise ConfigError(f"the recording's configuration cannot be read: {error}") from error
+    keys = {assignment.partition("=")[0].strip() for assignment in assignments or ()}
+    for section, kept, others in _KEPT:
+        if keys & others and isinstance(tables.get(section), dict):
+            tables[section].pop(kept, None)
     return _config(tables, assignments or [], "the recording's configuration")
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
-from agent import assembly, config, outputs
+from agent import assembly, config, outputs, parts
 from agent.outputs import Terminal
 from agent.replay import Difference, Replay, ReplayEnded
 from agent.report import summarise
@@ -101,7 +101,12 @@ def replay(arguments: argparse.Namespace) -> int:
         console.print(
             f"{arguments.recording} is torn: {recording.torn}; replaying what is whole", markup=False, soft_wrap=True
         )
+    if lost := recording.header.extra.get("lost"):
+        note = f"{arguments.recording} lost {len(lost)} piece(s) to damage: what is decided after them may differ"
+        console.print(note, markup=False, soft_wrap=True)
     settings = config.reload(recording.header.config, arguments.set)
+    for line in parts.changed(settings):
+        console.print(line, markup=False, soft_wrap=True)
     changed = {assignment.partition(".")[0].partition("=")[0] for assignment in arguments.set}
     what_if = bool(changed) and not arguments.check
     if arguments.mode == "media":

@@ -93,14 +93,20 @@ def grammar(config: Config, jsgf: str) -> "Recogniser":
     from policies.reflex import stop_words
     from streams.encoders.recognisers.grammar import GrammarModel
 
-    path = config.speech.jsgf
-    if path:
-        try:
-            jsgf = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"speech.jsgf = {path!r}: cannot read it as a JSGF grammar: {error}") from error
+    jsgf = jsgf_text(config) or jsgf
     urgent = config.reflex.words or stop_words(config.language)
     return GrammarModel(jsgf, config.speech.grammar, urgent).recogniser()
+
+
+def jsgf_text(config: Config) -> str:
+    """The grammar of `speech.jsgf`, as it is kept or as it is in the file; "" for none. Raises `ConfigError`."""
+    path = config.speech.jsgf
+    if not path or config.speech.jsgf_text:
+        return config.speech.jsgf_text
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"speech.jsgf = {path!r}: cannot read it as a JSGF grammar: {error}") from error
 
 
 def sherpa(config: Config, jsgf: str) -> "Recogniser":
@@ -134,14 +140,55 @@ def intents(config: Config, wall: Callable[[int], datetime]) -> "Policy":
 def sentences(config: Config) -> Any:
     """The sentences that policy, recogniser and header share: compiled once (45 ms) until a file of theirs changes."""
     paths = tuple(str(path) for path in config.policy.sentences)
-    return _sentences(paths, config.language, config.policy.builtin, tuple(map(_version, paths)))
+    versions = () if config.policy.texts else tuple(map(_version, paths))
+    return _sentences(paths, config.language, config.policy.builtin, config.policy.texts, versions)
 
 
 @lru_cache(maxsize=4)
-def _sentences(paths: tuple[str, ...], language: str, builtin: bool, versions: tuple[Any, ...]) -> Any:
+def _sentences(
+    paths: tuple[str, ...], language: str, builtin: bool, texts: tuple[tuple[str, str], ...], versions: tuple[Any, ...]
+) -> Any:
     from policies.sentences import Sentences
 
-    return Sentences.load(paths, language, builtin=builtin)
+    return Sentences.of(texts, language) if texts else Sentences.load(paths, language, builtin=builtin)
+
+
+def kept(config: Config) -> Config:
+    """`config` with the texts of its files in it: what a recording needs to be replayed without them."""
+    text = jsgf_text(config) if config.speech.engine == "grammar" else config.speech.jsgf_text
+    return replace(
+        config,
+        policy=replace(config.policy, texts=sentences(config).texts),
+        speech=replace(config.speech, jsgf_text=text),
+    )
+
+
+def changed(config: Config) -> list[str]:
+    """A line for each file that is not any more what `config` has kept of it; the kept text is used all the same."""
+    builtin = config.policy.builtin and bool(config.policy.texts)
+    files = [
+        (each, f"--set policy.sentences={[str(path) for path in config.policy.sentences]}")
+        for each in config.policy.texts
+    ]
+    lines = []
+    if builtin:
+        (_, text), _ = files.pop(0)
+        now = sentences(replace(config, policy=replace(config.policy, sentences=(), texts=()))).texts[0][1]
+        if now != text:
+            lines.append(
+                "the built-in sentences are others now; used as recorded (--set policy.builtin=true: as they are)"
+            )
+    if config.speech.jsgf_text:
+        files.append(((config.speech.jsgf, config.speech.jsgf_text), f"--set speech.jsgf={config.speech.jsgf}"))
+    for (path, text), option in files:
+        try:
+            now = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            lines.append(f"{path} cannot be read; its content is used as recorded")
+        else:
+            if now != text:
+                lines.append(f"{path} has changed; its content is used as recorded ({option}: as it is)")
+    return lines
 
 
 def _version(path: str) -> tuple[int, int] | None:

@@ -33,12 +33,14 @@ class Sentences:
     """All sentences of one language, ready to understand text. Made by `load`; never changes afterwards.
 
     intents: by name, in the order in which they are tried (later files first, twins last);  lists, rules: by name
+    texts: (file, content) of all it was made of, the built-in file first
     digest: SHA-256 of the files, for the header of a recording
     """
 
     def __init__(self, tables: Sequence[Tables], language: str) -> None:
         """Raises `SentencesError` where the tables contradict themselves or each other."""
         self.language = language
+        self.texts = tuple((table.file, table.source) for table in tables)
         self.rules: dict[str, str] = rules(language)
         self.lists: dict[str, Range | Values] = {}
         intents: dict[str, Intent] = {}
@@ -84,6 +86,11 @@ class Sentences:
         tables += [_table(Path(each), str(each)) for each in paths]
         return Sentences(tables, language)
 
+    @staticmethod
+    def of(texts: Sequence[tuple[str, str]], language: str = "en") -> "Sentences":
+        """From (file, content) instead of from files, as `texts` of another gives them. Raises `SentencesError`."""
+        return Sentences([_tables(source, name) for name, source in texts], language)
+
     def understand(self, text: str) -> Understood | None:
         """The first intent with a sentence that is the whole of `text`; None if there is none.
 
@@ -109,12 +116,18 @@ class Sentences:
 def _table(path: Traversable, name: str) -> Tables:
     try:
         source = path.read_text(encoding="utf-8")
-        content = tomllib.loads(source)
     except OSError as error:
         raise SentencesError(f"cannot be read ({error.strerror})", name) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise SentencesError(f"is not valid TOML: {error}", name) from error
-    return read(content, name, source)
+    return _tables(source, name)
+
+
+def _tables(source: str, name: str) -> Tables:
+    try:
+        return read(tomllib.loads(source), name, source)
+    except tomllib.TOMLDecodeError as error:
+        raise SentencesError(f"is not valid TOML: {error}", name) from error
 
 
 def _compiled(intent: Intent) -> hassil.intents.Intent:
