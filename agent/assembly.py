@@ -7,7 +7,7 @@ from typing import Any
 from agent import registry
 from agent.conductor import Conductor
 from agent.config import Config
-from agent.parts import kept, sentences
+from agent.parts import kept, models_of, sentences
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
 from embodied.speech import SpeechActuator
@@ -131,8 +131,7 @@ def assemble(
 
 def header(config: Config, started: datetime, assignments: Sequence[str] = (), **extra: Any) -> Header:
     """What a recording of such a session says about it; the texts of its sentences are in it, not only their names."""
-    used = {"silero-vad": config.vad.engine == "silero", "smart-turn": config.turn_end.engine == "smart-turn"}
-    hashes = {listed.entry.name: listed.entry.sha256 for listed in models.listing() if used.get(listed.entry.name)}
+    hashes = {name: models.fingerprint(name) for name in models_of(config)}
     extra["sentences"] = sentences(config).digest
     overrides = dict(assignment.split("=", 1) for assignment in assignments)
     return Header.now(started, config=kept(config).text(), overrides=overrides, models=hashes, extra=extra)

@@ -60,7 +60,7 @@ def demo(arguments: argparse.Namespace) -> int:
     _installed()
     folder = Path(arguments.out)
     settings = config.load()
-    fetch(settings, console)
+    settings = fetch(settings, console)
     recording, sound = folder / "demo.mcap", folder / "demo.wav"
     started = clock.wall_now()
     person_voice = EspeakVoice(Espeak(language="en-us+f2", rate_wpm=150))

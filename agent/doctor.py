@@ -25,7 +25,7 @@ from streams.errors import VisavisError
 from streams.onnx import PROVIDERS
 from streams.recording.header import installed
 
-NEEDED_MODELS = ("silero-vad", "smart-turn")
+NEEDED_MODELS = ("silero-vad", "smart-turn")  # of the default configuration; here, so that nothing heavy is imported
 NEEDED_EXTRAS = ("files", "speech", "voice")
 OPTIONAL_EXTRAS = ("fallback", "sherpa", "moonshine")
 VOICE_MEND = "pip install --force-reinstall espeakng-loader"  # of visavis itself no package index may know

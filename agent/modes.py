@@ -20,12 +20,14 @@ from agent.view import TerminalView
 from streams import clock, models
 from streams.devices.files import AudioFile
 from streams.devices.wav import WavTap
+from streams.errors import ModelMismatch, ModelMissing
 from streams.ports import Source, Tap
 from streams.recording import Recorder, Recording
 
 OK, DIFFERENT, INCOMPLETE = 0, 1, 1
 GRACE_S = 2.0
 """Session time that is left to what is being said and done when somebody ends the session."""
+WITHOUT_MODELS = "Or go without models, hearing worse: --set vad.engine=webrtc --set turn_end.engine=none"
 OUTPUTS = (Recorder.name, WavTap.name)
 
 
@@ -45,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.load(Path(arguments.config) if arguments.config else None, assignments)
     source = AudioFile(arguments.audio, block_ms=settings.audio.block_ms, tail_ms=settings.audio.tail_ms)
     clock.run(_opens(source))
-    fetch(settings, console)
+    settings = fetch(settings, console)
     started = clock.wall_now()
     body = assembly.AgentBody(settings)
     log, taps = Log(), list[Tap]()
@@ -110,7 +112,7 @@ def replay(arguments: argparse.Namespace) -> int:
     changed = {assignment.partition(".")[0].partition("=")[0] for assignment in arguments.set}
     what_if = bool(changed) and not arguments.check
     if arguments.mode == "media":
-        fetch(settings, console)
+        settings = fetch(settings, console)
     performance = Replay(
         recording,
         mode=arguments.mode,
@@ -220,15 +222,23 @@ def execute(session: Session, speed: float | None) -> int:
     return ended[0] if ended else OK
 
 
-def fetch(settings: config.Config, console: Console) -> None:
-    """Pull the models the configuration needs, with progress where somebody watches. Raises `ModelError`."""
-    wanted = [("silero-vad", settings.vad.engine == "silero"), ("smart-turn", settings.turn_end.engine == "smart-turn")]
-    present = {listed.entry.name for listed in models.listing() if listed.state == "here"}
-    for name, needed in wanted:
-        if needed and name not in present:
+def fetch(settings: config.Config, console: Console) -> config.Config:
+    """Pull the models that `settings` need, with progress where somebody watches. Raises `ModelError`.
+
+    Returns the settings with "auto" turned into what it comes to here, so that a recording says what it heard with.
+    """
+    settings = parts.settled(settings, lambda line: console.print(line, markup=False, soft_wrap=True))
+    for name in parts.models_of(settings):
+        try:
+            models.find(name)
+        except (ModelMissing, ModelMismatch):
             from agent.tools import pull  # noqa: PLC0415 - rarely needed
 
-            pull(name, console)
+            try:
+                pull(name, console)
+            except ModelMissing as error:
+                raise ModelMissing(f"{error} {WITHOUT_MODELS}") from error
+    return settings
 
 
 def _difference(difference: Difference) -> str:

@@ -42,10 +42,7 @@ def silero(config: Config) -> Encoder:
     """Silero VAD on ONNX Runtime. Raises `ModelError` and says what to do without the model."""
     from streams.encoders import vad
 
-    try:
-        path = models.pull(vad.MODEL)
-    except ModelMissing as error:
-        raise ModelMissing(f"{error} Or do without: --set vad.engine=webrtc --set turn_end.engine=none") from error
+    path = models.pull(vad.MODEL)
     return vad.SileroVad(path, config.vad)  # on the CPU always: a trip to a GPU takes longer than a hop
 
 
@@ -81,10 +78,7 @@ def smart_turn(config: Config) -> Encoder:
     """Smart Turn v3.2 on ONNX Runtime. Raises `ModelError`."""
     from streams.encoders import turn_end
 
-    try:
-        path = models.pull(turn_end.MODEL)
-    except ModelMissing as error:
-        raise ModelMissing(f"{error} Or do without: --set turn_end.engine=none") from error
+    path = models.pull(turn_end.MODEL)
     return turn_end.SmartTurn(path, config.turn_end, providers=config.onnx.providers)
 
 

@@ -220,3 +220,9 @@ def pull(name: str, progress: Progress = silent) -> Path:
 def listing() -> list[Listed]:
     """`Store.listing` of this machine's store."""
     return Store.here().listing()
+
+
+def fingerprint(name: str) -> str:
+    """SHA-256 of the file of model `name` as it is here, pinned or not. Raises `ModelMissing` and `ModelMismatch`."""
+    with find(name).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
