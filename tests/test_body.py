@@ -1,7 +1,9 @@
 """The body: every order carried out or refused, told exactly once, cut in the step in which the cut is read."""
 
 import asyncio
+import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from embodied.body import Body
 from embodied.motion import SimulatedBase
+from embodied.ports import Chunk
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Toolbox
 from embodied.tools import default_tools
@@ -22,6 +25,7 @@ from streams.types import (
     Action,
     Call,
     Command,
+    Fault,
     Halt,
     Hush,
     Outcome,
@@ -264,6 +268,54 @@ def test_however_it_ends_everything_is_halted_and_told(end: str) -> None:
     assert set(ended) >= ({1, 2} if end == "bug" else {1})
 
 
+class Numb(Breaking):
+    """An actuator whose motor does not answer a halt, and that cannot be closed."""
+
+    def __init__(self, name: str = "numb") -> None:
+        super().__init__()
+        self.name = name
+        self.closed = False
+
+    async def halt(self) -> None:
+        self.halts += 1
+        await asyncio.sleep(3600)
+
+    async def aclose(self) -> None:
+        self.closed = True
+        raise LookupError(self.name)
+
+
+@pytest.mark.parametrize("wanted", [True, False], ids=["a Halt", "the end"])
+def test_an_actuator_that_does_not_halt_is_told_and_not_waited_for(wanted: bool) -> None:
+    async def main() -> tuple[int, list[Any]]:
+        clock = Clock()
+        bus = Bus(clock)
+        with bus.open(ACTION) as lane, bus.open(FEEDBACK) as tap:
+            if wanted:
+                bus.publish(ACTION, 0, Halt("stop"))
+            bus.close(ACTION)
+            await Body([Numb(), SimulatedBase(clock)]).run(lane, bus, clock)
+            bus.close(FEEDBACK)
+            return clock.now(), [packet.data async for packet in tap]
+
+    ended, told = run(main(), virtual=True)
+    assert ended == (2 if wanted else 1) * SECOND
+    assert [(type(each), each.where, each.error) for each in told] == [(Fault, "numb", "TimeoutError")] * len(told)
+    assert len(told) == (2 if wanted else 1)
+    assert "numb has not halted within 1 s" in told[0].message
+
+
+def test_every_actuator_is_closed_whatever_another_raises() -> None:
+    parts = [Numb("first"), Numb("second"), Numb("third")]
+
+    async def main() -> None:
+        with pytest.raises(LookupError):
+            await Body(parts).aclose()
+
+    run(main(), virtual=True)
+    assert all(part.closed for part in parts)
+
+
 KINDS = ["say", "call", "keep", "go", "pause", "resume", "hush", "halt"]
 ORDERS = st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, 3), st.integers(0, 6)), max_size=15)
 
@@ -332,3 +384,34 @@ def test_from_hush_to_the_flushed_speaker_in_real_time() -> None:
     took = run(main())
     print(f"Hush to flush: p50 {took[len(took) // 2] * 1e6:.0f} us, max {took[-1] * 1e6:.0f} us")
     assert took[len(took) // 2] < 0.001
+
+
+class Drowsy(ToneVoice):
+    """A voice that takes its time, and does not notice that it is closed."""
+
+    def __init__(self) -> None:
+        super().__init__(16000)
+        self.began, self.free, self.waited = threading.Event(), threading.Event(), []
+
+    def speak(self, text: str) -> Iterator[Chunk]:
+        self.began.set()
+        self.waited.append(self.free.wait(5))
+        yield from super().speak(text)
+
+
+def test_closing_the_speech_waits_for_the_voice_off_the_loop() -> None:
+    voice = Drowsy()
+
+    async def main() -> None:
+        clock = Clock()
+        bus = Bus(clock)
+        speaker = SimulatedSpeaker(bus, clock, 16000)
+        speech = SpeechActuator(voice, speaker, bus, clock)
+        saying = asyncio.ensure_future(speech.perform(Say("hello", turn=1, id=1)))
+        assert await asyncio.to_thread(voice.began.wait, 20)
+        asyncio.get_running_loop().call_later(0.1, voice.free.set)
+        await speech.aclose()
+        assert voice.waited == [True]
+        assert (await saying).status == "fenced"
+
+    run(main())

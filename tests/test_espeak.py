@@ -1,13 +1,16 @@
 """The voice espeak-ng in its own process: exact, deterministic, cancelled at once, restarted when it dies."""
 
 import os
+import select
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,6 +202,54 @@ def test_closed_from_another_thread_it_ends_at_once() -> None:
     assert voice.pid is None
     with pytest.raises(VoiceError, match="closed"):
         gathered(voice.speak("no more"))
+
+
+def test_closing_in_mid_read_never_lets_the_voice_read_from_another_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`close` comes between `select` and `os.read`, and files opened then may get the number of the pipe."""
+    voice = EspeakVoice()
+    chunks = voice.speak("word " * 20000)
+    next(chunks)
+    foreign = []
+    original = select.select
+
+    def interrupted(*args: Any) -> Any:
+        ready = original(*args)
+        if not foreign:
+            closing = threading.Thread(target=voice.close)
+            closing.start()
+            closing.join()
+            for _ in range(8):
+                file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed below
+                file.write(bytes(1000))
+                file.seek(0)
+                foreign.append(file)
+        return ready
+
+    monkeypatch.setattr(select, "select", interrupted)
+    try:
+        with pytest.raises(VoiceError):
+            gathered(chunks)
+        assert [file.tell() for file in foreign] == [0] * 8
+        assert voice.pid is None
+    finally:
+        for file in foreign:
+            file.close()
+
+
+def test_closed_while_it_starts_it_leaves_no_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    voice = EspeakVoice()
+    begun: list[subprocess.Popen[bytes]] = []
+    original = subprocess.Popen
+
+    def closing(*args: Any, **options: Any) -> Any:
+        begun.append(original(*args, **options))
+        voice.close()
+        return begun[0]
+
+    monkeypatch.setattr(subprocess, "Popen", closing)
+    with pytest.raises(VoiceError):
+        gathered(voice.speak("hello"))
+    assert begun[0].returncode is not None and voice.pid is None
 
 
 def test_settings_change_the_sound_and_wrong_ones_are_refused() -> None:

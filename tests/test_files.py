@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from streams.audio.decode import Decoder
 from streams.audio.wav import write_wav
 from streams.bus import Bus
 from streams.clock import MS, SECOND, Clock, run
@@ -268,6 +270,32 @@ def test_live_it_keeps_the_pace_and_can_be_cancelled(tmp_path: Path) -> None:
         assert min(late) >= -MS // 10 and sorted(late)[30] < 10 * MS
         assert 1200 * MS <= left < 3 * SECOND
 
+    run(main())
+
+
+def test_leaving_waits_for_the_piece_in_work_off_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x.wav"
+    write_wav(path, [np.zeros(10 * RATE, np.int16)], RATE)
+    began, free, waited = threading.Event(), threading.Event(), []
+    original = Decoder.read
+
+    def slow(decoder: Decoder, count: int) -> Samples:
+        began.set()
+        waited.append(free.wait(5))
+        return original(decoder, count)
+
+    async def main() -> None:
+        clock = Clock()
+        async with AudioFile(path) as source:
+            task = asyncio.create_task(source.run(Bus(clock), clock))
+            assert await asyncio.to_thread(began.wait, 20)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            asyncio.get_running_loop().call_later(0.1, free.set)
+        assert waited == [True]
+
+    monkeypatch.setattr(Decoder, "read", slow)
     run(main())
 
 

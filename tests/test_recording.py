@@ -328,6 +328,7 @@ def test_a_disk_that_does_not_keep_up_is_one_fault_and_stalls_nobody(tmp_path: P
                 bus.publish(IMAGE, number, picture)
                 await asyncio.sleep(0.001)
             await task
+            assert lane not in bus.lanes, "it reads no more, and cannot overrun"
         return clock.now()
 
     try:
@@ -336,6 +337,39 @@ def test_a_disk_that_does_not_keep_up_is_one_fault_and_stalls_nobody(tmp_path: P
         os.close(stuck)
     [fault] = faults
     assert fault.error == "RecordingError" and "32 MiB behind" in fault.message
+
+
+def test_the_loop_goes_on_while_the_disk_takes_its_time_over_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "s.mcap"
+    os.mkfifo(path)
+    disk = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # takes 64 kB, and the rest only when the loop reads it
+    got = 0
+
+    async def main() -> None:
+        nonlocal got
+        clock = Clock()
+        bus = Bus(clock)
+        recorder = Recorder(path, HEADER)
+        with bus.open(*ALL) as lane:
+            task = asyncio.create_task(recorder.run(lane, clock, unexpected))
+            bus.publish(IMAGE, 0, Image(bytes(1 << 20), "jpeg", 1, 1))
+            await asyncio.sleep(0.05)
+            bus.close(*ALL)
+            while not task.done():
+                await asyncio.sleep(0.001)
+                try:
+                    got += len(os.read(disk, 1 << 20))
+                except BlockingIOError:
+                    pass
+            await task
+        while piece := os.read(disk, 1 << 20):
+            got += len(piece)
+
+    try:
+        run(main())
+    finally:
+        os.close(disk)
+    assert got > 1 << 20
 
 
 def test_a_folder_that_is_missing_read_only_or_none(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 """Tools: what a model is told of them, what is refused before anything is done, and how calls end."""
 
 import asyncio
+import subprocess
+import sys
+import threading
 import time
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -137,6 +141,44 @@ def test_a_function_that_takes_too_long_is_given_up() -> None:
     nap = tool(lambda: time.sleep(0.3), name="nap", timeout_s=0.05)
     (real,) = call(Call("nap", id=1), tools=[nap], virtual=False)
     assert (real.status, real.detail) == ("timeout", "nap took longer than 0.05 s")
+
+
+def test_stuck_functions_hold_up_no_other() -> None:
+    let_go = threading.Event()
+
+    def stuck() -> None:
+        let_go.wait(20)
+
+    tools = [tool(stuck, timeout_s=0.02), lamp]
+    try:
+        outcomes = call(
+            *(Call("stuck", id=n) for n in range(1, 9)),
+            Call("lamp", {"room": "hall"}, id=9),
+            tools=tools,
+            virtual=False,
+        )
+    finally:
+        let_go.set()
+    assert [outcome.status for outcome in outcomes] == ["timeout"] * 8 + ["done"]
+
+
+def test_a_stuck_function_does_not_keep_the_process_from_ending() -> None:
+    script = """
+import time
+from embodied.toolbox import Toolbox, tool
+from streams.clock import Clock, run
+from streams.types import Call
+async def main():
+    box = Toolbox([tool(lambda: time.sleep(30), name="nap", timeout_s=0.1)], Clock())
+    print((await box.perform(Call("nap", id=1))).status)
+    await box.aclose()
+run(main())
+"""
+    child = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script], cwd=Path(__file__).resolve().parents[1], capture_output=True,
+        text=True, timeout=15, check=True,
+    )  # fmt: skip
+    assert (child.stdout, child.stderr) == ("timeout\n", "")
 
 
 def test_what_cannot_be_called_by_name_is_no_tool() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import resource
 import signal
+import threading
 import wave
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,59 @@ def test_a_full_device_is_told_once() -> None:
     session(WavTap("/dev/full"), {0: noise(88_200)}, faults=faults)
     [fault] = faults
     assert "No space left" in fault.message
+
+
+def block(n: int) -> tuple[int, Audio]:
+    return (n + 1) * SECOND, Audio(noise(VOICE_RATE, n), VOICE_RATE, n * VOICE_RATE)
+
+
+@pytest.mark.parametrize("virtual", [True, False])
+def test_a_tap_that_gives_up_closes_its_lane(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, virtual: bool) -> None:
+    def full(file: WavFile, frames: Samples) -> None:
+        raise OSError(28, "No space left on device")
+
+    faults: list[Fault] = []
+
+    async def main() -> None:
+        clock = Clock()
+        bus = Bus(clock)
+        tap = WavTap(tmp_path / "a.wav")
+        with bus.open(PLAYBACK) as lane:
+            bus.publish(PLAYBACK, *block(0))
+            await tap.run(lane, clock, faults.append)
+            assert lane not in bus.lanes
+
+    monkeypatch.setattr(WavFile, "append", full)
+    run(main(), virtual=virtual)
+    assert [fault.error for fault in faults] == ["OSError"]
+
+
+def test_the_loop_goes_on_while_the_disk_takes_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began, free, waited = threading.Event(), threading.Event(), []
+    original = WavFile.append
+
+    def slow(file: WavFile, frames: Samples) -> None:
+        began.set()
+        waited.append(free.wait(5))
+        original(file, frames)
+
+    async def main() -> None:
+        clock = Clock()
+        bus = Bus(clock)
+        tap = WavTap(tmp_path / "a.wav")
+        with bus.open(PLAYBACK) as lane:
+            task = asyncio.create_task(tap.run(lane, clock, unexpected))
+            bus.publish(PLAYBACK, *block(0))
+            assert await asyncio.to_thread(began.wait, 20)
+            task.cancel()
+            asyncio.get_running_loop().call_later(0.1, free.set)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    monkeypatch.setattr(WavFile, "append", slow)
+    run(main())
+    assert waited and all(waited)
+    assert np.array_equal(read(tmp_path / "a.wav")[0][:, 0], noise(VOICE_RATE, 0)), "and the file is whole"
 
 
 def test_a_folder_that_is_missing(tmp_path: Path) -> None:
