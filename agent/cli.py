@@ -67,7 +67,7 @@ def parser() -> argparse.ArgumentParser:
     events.add_argument("--topic", action="append", metavar="NAME", help="only this topic (repeatable)")
     events.set_defaults(command=_events)
 
-    recover = commands.add_parser("recover", help="make a whole file of a torn recording")
+    recover = commands.add_parser("recover", help="make a whole file of a torn or damaged recording")
     recover.add_argument("recording", metavar="REC.mcap")
     recover.add_argument("--out", metavar="OUT.mcap")
     recover.set_defaults(command=_recover)

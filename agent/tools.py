@@ -11,14 +11,14 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from agent import config as configuration
 from agent import events as timeline
 from agent.outputs import Terminal
+from agent.parts import models_of
 from agent.settings import ConfigError
 from streams import models as store
-from streams.recording import Recording
+from streams.recording import Loss, Recording
 from streams.recording import recover as mend
 from streams.topics import BY_NAME
 
 OK, UNHEALTHY = 0, 1
-DEFAULT_MODELS = ("silero-vad", "smart-turn")
 
 
 def events(arguments: argparse.Namespace) -> int:
@@ -38,11 +38,18 @@ def events(arguments: argparse.Namespace) -> int:
 
 
 def recover(arguments: argparse.Namespace) -> int:
-    """`visavis recover`: a whole file that other tools read, from a torn one."""
+    """`visavis recover`: a whole file that other tools read, from a torn or damaged one."""
     recovery = mend(arguments.recording, arguments.out)
     told = f"wrote {recovery.path}: {recovery.packets} packets, {recovery.duration / 1e9:.3f} s"
-    Terminal().print(f"{recovery.torn}\n{told}" if recovery.torn else told, markup=False, soft_wrap=True)
+    lines = [*filter(None, [recovery.torn]), *map(_lost, recovery.losses), told]
+    Terminal().print("\n".join(lines), markup=False, soft_wrap=True)
     return OK
+
+
+def _lost(loss: Loss) -> str:
+    until = "the end" if loss.until_ns is None else f"{loss.until_ns / 1e9:.3f} s"
+    packets = "" if loss.packets is None else f", {loss.packets} packets"
+    return f"damaged: {loss.size} bytes at byte {loss.begin}{packets}, between {loss.after_ns / 1e9:.3f} s and {until}"
 
 
 def models(arguments: argparse.Namespace) -> int:
@@ -54,10 +61,11 @@ def models(arguments: argparse.Namespace) -> int:
             console.print(f"{entry.name:28} {entry.licence:12} {entry.purpose}", markup=False, soft_wrap=True)
             console.print(f"{'':28} {where} {each.note}", markup=False, soft_wrap=True)
     elif arguments.action == "path":
-        for name in arguments.name or DEFAULT_MODELS:
-            print(store.find(name))  # noqa: T201 - for scripts
+        for name in arguments.name or models_of(configuration.Config()):
+            for part in store.Store.here().names(name):
+                print(store.find(part))  # noqa: T201 - for scripts
     else:
-        for name in arguments.name or DEFAULT_MODELS:
+        for name in arguments.name or models_of(configuration.Config()):
             for part in store.Store.here().names(name):
                 console.print(f"{part}: {pull(part, console)}", markup=False, soft_wrap=True)
     return OK

@@ -52,6 +52,7 @@ class Recording:
         self.lost_bytes = 0
         self.duration = 0
         self.counts: dict[str, int] = {}
+        self._complete = False
 
     @classmethod
     def open(cls, path: str | PathLike[str]) -> "Recording":
@@ -65,7 +66,8 @@ class Recording:
             with path.open("rb") as file:
                 size = file.seek(0, 2)
                 recording = cls(path, _read_header(file, size, path))
-                if not recording._read_statistics(file, size):
+                recording._complete = recording._read_statistics(file, size)
+                if not recording._complete:
                     recording._scan(file, size)
                 return recording
         except OSError as error:
@@ -79,7 +81,7 @@ class Recording:
         """
         wanted = {topic.name for topic in (ALL if topics is None else topics)} | {PLACE}
         places = {name: Place(name) for name in wanted}
-        last = -1
+        last, read = -1, 0
         try:
             with self.path.open("rb") as file:
                 for wire, order, at, t, body in self._messages(file, wanted):
@@ -95,7 +97,13 @@ class Recording:
                     last = order
                     packet = Packet(BY_NAME[name], t, at, places[name].seq, order, payload)
                     places[name] = place_after(packet)
+                    read += 1
                     yield packet
+            expected = sum(count for name, count in self.counts.items() if name in wanted)
+            if self._complete and read != expected:
+                raise RecordingError(
+                    f"{self.path}: {read} packets can be read of {expected}: the file is damaged. {self._remedy}"
+                )
         except OSError as error:
             raise RecordingError(f"cannot read the recording {self.path}: {error.strerror or error}.") from error
         except ValueError as error:  # msgspec's and protobuf's decoding errors are ValueErrors
@@ -140,17 +148,30 @@ class Recording:
                 try:
                     data, whole = mcap.contents(record)
                 except RecordingError as error:
-                    raise RecordingError(f"{where}: {error}.") from error
+                    raise RecordingError(f"{where}: {error}. {self._remedy}") from error
                 if not (whole or record.torn or mcap.only_zeros(file)):
-                    raise RecordingError(f"{where}: a chunk is damaged (its checksum is wrong).")
+                    raise RecordingError(f"{where}: a chunk is damaged (its checksum is wrong). {self._remedy}")
+                if record.torn:
+                    self._breaks_off(record)
                 lost = 0 if whole else len(data) - mcap.whole(data) if data else len(record.body)
                 yield _Block(data, lost)
             elif record.torn:
+                self._breaks_off(record)
                 return
             elif record.opcode == mcap.DATA_END:
                 yield _Block(b"", last=True)
             else:
                 yield _Block(mcap.HEAD.pack(record.opcode, record.length) + record.body)
+
+    @property
+    def _remedy(self) -> str:
+        return f"`visavis recover {self.path}` keeps what is whole before and after it."
+
+    def _breaks_off(self, record: mcap.Record) -> None:
+        """A record reaches beyond the end of a file whose end is there: its length is wrong."""
+        if self._complete:
+            where = f"{self.path}: at byte {record.end - record.length}"
+            raise RecordingError(f"{where}: a record is damaged (its length is wrong). {self._remedy}")
 
     def _read_statistics(self, file: BinaryIO, size: int) -> bool:
         """Take counts and duration from the summary. False if the file has no proper end."""
@@ -193,6 +214,15 @@ class Recording:
             f"{f'{self.lost_bytes} bytes at its end are no whole packet, and ' if self.lost_bytes else ''}"
             "what had not been written yet (at most one chunk: 64 kB or a second) is lost."
         )
+
+
+def header_of(path: Path) -> session.Header:
+    """Only the session header of a recording, whatever follows it. Raises `RecordingError`."""
+    try:
+        with path.open("rb") as file:
+            return _read_header(file, file.seek(0, 2), path)
+    except OSError as error:
+        raise RecordingError(f"cannot read the recording {path}: {error.strerror or error}.") from error
 
 
 def _read_header(file: BinaryIO, size: int, path: Path) -> session.Header:
