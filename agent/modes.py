@@ -21,6 +21,7 @@ from streams import clock, models
 from streams.devices.files import AudioFile
 from streams.devices.wav import WavTap
 from streams.errors import ModelMismatch, ModelMissing
+from streams.onnx import Model
 from streams.ports import Source, Tap
 from streams.recording import Recorder, Recording
 
@@ -74,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         session_s=session.ended_ns / 1e9,
     )
     console.print(render(report))
+    console.print(f"models: {'; '.join(_ran_on(session)) or 'none'}", markup=False, soft_wrap=True)
     told = _told(session, list(filter(None, made.values())), console)
     return ended or told
 
@@ -87,6 +89,16 @@ def _told(session: Session, made: Sequence[str], console: Console) -> int:
         if not any(path in fault.message for fault in broken):
             console.print(f"wrote {path}", markup=False, soft_wrap=True)
     return INCOMPLETE if broken else OK
+
+
+def _ran_on(session: Session) -> list[str]:
+    """Each ONNX model and the provider it ran on, with the reason if a preferred one was not used."""
+    found = [(encoder.name, getattr(encoder, "model", None)) for encoder in session.encoders]
+    return [
+        f"{name} on {model.provider}" + (f" ({model.fallback})" if model.fallback else "")
+        for name, model in found
+        if isinstance(model, Model)
+    ]
 
 
 async def _opens(source: Source) -> None:
