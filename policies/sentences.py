@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from policies.errors import SentencesError
 from policies.tables import Intent, Range, Tables, Values, check, read
-from policies.templates import literal, normalise
+from policies.templates import expression, first_word, first_words, literal, normalise
 from policies.twins import rules, twins
 
 
@@ -64,6 +64,14 @@ class Sentences:
             slot_lists={name: _slot_list(name, each) for name, each in self.lists.items()},
             expansion_rules={name: hassil.parse_sentence(literal(text)) for name, text in self.rules.items()},
         )
+        texts = {name: each.values if isinstance(each, Values) else () for name, each in self.lists.items()}
+        self._firsts = frozenset().union(
+            *(
+                first_words(expression(sentence), self.rules, texts)
+                for intent in self.intents.values()
+                for sentence in intent.sentences
+            )
+        )
         self.understand("warm up")  # hassil parses every template at its first use
 
     @staticmethod
@@ -105,6 +113,11 @@ class Sentences:
         intent = self.intents[found.intent.name]
         slots = intent.slots | {name: _value(entity.value) for name, entity in found.entities.items()}
         return Understood(intent, slots)
+
+    def may_begin(self, word: str) -> bool:
+        """Whether any sentence begins with `word`: much quicker to know than what a text means."""
+        first = first_word(word)
+        return first in self._firsts or ("#" in self._firsts and first == "a")
 
     def grammar(self, stop_words: Sequence[str] | None = None, backchannels: Sequence[str] | None = None) -> str:
         """The same sentences as one JSGF text: see `policies.grammar.compile_grammar`."""

@@ -1,10 +1,11 @@
 """Text and templates made comparable: one spelling for every way to write or say the same words."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 
 import hassil
-from hassil.expression import Alternative, Expression, Group, ListReference, RuleReference, TextChunk
+from hassil.expression import Alternative, Expression, Group, ListReference, Permutation, RuleReference, TextChunk
 
 from policies.numbers import take
 
@@ -73,8 +74,9 @@ def fault(template: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def expression(template: str) -> Expression:
-    """`template` as hassil's tree."""
+    """`template` as hassil's tree, to be read only: parsed once (most of the time of loading goes into parsing)."""
     return hassil.parse_sentence(template).expression
 
 
@@ -101,3 +103,32 @@ def certain_slots(part: Expression, rules: dict[str, str]) -> frozenset[str]:
         return frozenset().union(*(certain_slots(item, rules) for item in part.items))
     assert isinstance(part, TextChunk)
     return frozenset()
+
+
+def first_words(part: Expression, rules: Mapping[str, str], lists: Mapping[str, Collection[str]]) -> frozenset[str]:
+    """The words, as `normalise` writes them, with which `part` can begin; "" among them if it can be nothing at all.
+
+    lists: the texts of each;  a number is "#"
+    """
+    if isinstance(part, ListReference):
+        found = (first_words(expression(text), rules, lists) for text in lists[part.list_name])
+        return frozenset().union(*found) or frozenset("#")
+    if isinstance(part, RuleReference):
+        return first_words(expression(rules[part.rule_name]), rules, lists)
+    if isinstance(part, Alternative | Permutation):
+        return frozenset().union(*(first_words(item, rules, lists) for item in part.items))
+    if isinstance(part, Group):
+        begins: frozenset[str] = frozenset([""])
+        for item in part.items:
+            if "" not in begins:
+                break
+            begins = (begins - {""}) | first_words(item, rules, lists)
+        return begins
+    assert isinstance(part, TextChunk)
+    return frozenset([first_word(part.original_text)])
+
+
+def first_word(text: str) -> str:
+    """The first word of `text` as `first_words` has it; "" for none."""
+    word = normalise(text).partition(" ")[0]
+    return "#" if word[:1].isdigit() else word

@@ -75,6 +75,7 @@ def test_whatever_the_grammar_can_hear_is_understood_as_the_intent_it_came_from(
     else:
         understood = SENTENCES.understand(text)
         assert understood is not None, text
+        assert SENTENCES.may_begin(text.split(maxsplit=1)[0])
         if top.startswith("twins_"):
             assert understood.intent.twin.split()[0] == top.removeprefix("twins_"), text
             return

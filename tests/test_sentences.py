@@ -205,6 +205,16 @@ def test_a_wrong_file_is_told_what_and_where(tmp_path: Path, content: str) -> No
         assert raised.value.sentence in str(raised.value)
 
 
+@pytest.mark.parametrize("text", [text for text, found in SAID.items() if found])
+def test_whatever_is_understood_begins_with_a_word_that_may_begin_a_sentence(sentences: Sentences, text: str) -> None:
+    assert sentences.may_begin(text.split(maxsplit=1)[0])
+
+
+def test_words_that_begin_no_sentence(sentences: Sentences) -> None:
+    assert not any(map(sentences.may_begin, ["meters", "left", "americans", "?", ""]))
+    assert sentences.may_begin("7") and sentences.may_begin("Seven") and sentences.may_begin("a")
+
+
 def test_a_missing_file_and_an_unknown_language(tmp_path: Path) -> None:
     with pytest.raises(SentencesError, match="cannot be read"):
         Sentences.load([tmp_path / "none.toml"])
