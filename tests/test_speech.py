@@ -287,3 +287,26 @@ def test_a_real_command_is_understood_and_real_speech_rejected(robot: Any, share
         assert other.guess or not other.complete
     recogniser.reset()
     assert listen(recogniser, command) == (partials, heard)  # as new
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("sense-0880", "he was not an ill disposed young man"),
+        ("sense-0890", "unless to be rather cold hearted and rather selfish is to be ill disposed"),
+    ],
+)
+def test_real_words_that_the_sentence_leaves_out_are_not_passed_over(name: str, said: str, shared_data: Path) -> None:
+    pytest.importorskip("pocketsphinx")
+    soundfile = pytest.importorskip("soundfile")
+    from streams.encoders.recognisers.grammar import GrammarModel
+
+    sound, _ = soundfile.read(shared_data / "speech" / f"{name}.wav", dtype="int16")
+    head = "#JSGF V1.0;\ngrammar x;\npublic <s> = stop | "
+    assert listen(GrammarModel(f"{head}{said};").recogniser(), sound)[1].text == said
+    words = said.split()
+    for first in (2, 6):  # "not an", "young man"; "be rather", "and rather"
+        less = " ".join(words[:first] + words[first + 2 :])
+        heard = listen(GrammarModel(f"{head}{less};").recogniser(), sound)[1]
+        assert heard.text == ""
+        assert heard.confidence < 0.6

@@ -2,29 +2,26 @@
 
 pocketsphinx (https://github.com/cmusphinx/pocketsphinx, BSD) carries its English acoustic model and the CMU
 pronouncing dictionary in its wheel. Beside the grammar's own search runs a phone loop, which can follow any speech:
-how much worse the grammar explains the sound than the loop does says whether the sentence was really spoken
-(likelihood ratio against a background; Rose and Paul, ICASSP 1990). What was tried, and the figures:
-docs/decisions/0005-speech.md.
+where and how much worse the grammar explains the sound than the loop does says whether the sentence was really spoken
+(`evidence.py`). What was tried, and the figures: docs/decisions/0005-speech.md.
 """
 
-import math
-import re
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from streams.encoders.recognisers import RATE, GrammarInvalid, HeardWord, Hypothesis
+from streams.encoders.recognisers import RATE, GrammarInvalid, Hypothesis
 from streams.encoders.recognisers.automaton import Automaton
+from streams.encoders.recognisers.evidence import FRAME, confidence, explained, path
 from streams.encoders.recognisers.jsgf import pronounce, single_top, words_of
 from streams.errors import DependencyMissing
 from streams.types import Probability, Samples
 
-FRAME = RATE // 100  # samples per frame of the acoustic model
 WINDOW = 410  # samples of its analysis window
 PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 FRONT = "#JSGF V1.0;\ngrammar front;\npublic <sound> = ah;\n"
@@ -202,50 +199,18 @@ class GrammarRecogniser:
             self._open = False
 
     def _heard(self, *, complete: bool) -> Hypothesis:
-        path, loop = (_path(search) for search in self._searches)
-        if path is None or not path.words:
+        grammar, loop = (path(search) for search in self._searches)
+        if grammar is None or not grammar.words:
             return Hypothesis()
-        ratio = (path.score - (loop.score if loop else 0.0)) / max(loop.frames if loop else path.frames, 20)
-        sure = confidence(ratio, path.frames)
-        text = " ".join(word.text for word in path.words)
-        if sure < self._bar(path.words):
+        config, sure = self.model.config, confidence(grammar, loop)
+        urgent = len(grammar.words) <= 2 and grammar.words[0].text in self.model.urgent
+        if complete and not urgent:  # to stop at "stop, please" does no harm
+            sure = min(sure, explained(grammar, loop))
+        text = " ".join(word.text for word in grammar.words)
+        if sure < (config.accept_urgent if urgent else config.accept):
             return Hypothesis(confidence=sure, guess=text)
-        return Hypothesis(text, tuple(word._replace(confidence=sure) for word in path.words), sure, complete, half=True)
-
-    def _bar(self, words: Sequence[HeardWord]) -> float:
-        config = self.model.config
-        urgent = len(words) <= 2 and words[0].text in self.model.urgent
-        return config.accept_urgent if urgent else config.accept
-
-
-def confidence(ratio: float, frames: int) -> float:
-    """Probability that the sentence was spoken.
-
-    ratio: log likelihood of the grammar's path less that of the phone loop, per frame of speech
-    frames: of the sentence's words; short ones fit by chance. Logistic regression; docs/decisions/0005-speech.md.
-    """
-    return 1 / (1 + math.exp(-(3.515 + 2.154 * ratio + 0.174 * min(1.0, frames / 60))))
-
-
-class _Path(NamedTuple):
-    """The best path of a search: its log likelihood, its words, and how many frames are not silence."""
-
-    score: float
-    words: list[HeardWord]
-    frames: int
-
-
-def _path(search: Any) -> _Path | None:
-    hypothesis = search.hyp()
-    if hypothesis is None or hypothesis.score <= 0:
-        return None
-    words = [
-        HeardWord(re.sub(r"\(\d+\)$", "", part.word), part.start_frame * FRAME, (part.end_frame + 1) * FRAME)
-        for part in search.seg()
-        if part.word[0] not in "<[("
-    ]
-    # The library gives exp(score / 1024): its scores are kept in steps of 2^10.
-    return _Path(1024 * math.log(hypothesis.score), words, sum(word.end - word.start for word in words) // FRAME)
+        words = tuple(word._replace(confidence=sure) for word in grammar.words)
+        return Hypothesis(text, words, sure, complete, half=True)
 
 
 def _mean_cepstrum(front: Any, samples: Samples) -> tuple[NDArray[np.float64], int]:
