@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from agent.settings import ConfigError, apply, build, read_toml
+from agent.errors import ConfigError
+from agent.settings import apply, build, read_toml
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.turns import TurnConfig

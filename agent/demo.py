@@ -15,7 +15,7 @@ from rich.console import Console
 from agent import assembly, config
 from agent.modes import execute, fetch, perform
 from agent.outputs import Terminal
-from agent.person import Line, Person
+from agent.person import Cue, Person
 from agent.replay import Replay
 from agent.report import summarise
 from agent.report_table import render
@@ -40,14 +40,14 @@ NEEDED = {
 
 # Speech, an interruption, a backchannel, a motion, and a stop in the middle of it.
 SCRIPT = (
-    Line("hello there", after_ms=800),
-    Line("what is five plus nine"),
-    Line("what can you do"),
-    Line("i see", when="over", after_ms=1300),
-    Line("what time is it", when="over", after_ms=3600),
-    Line("go forward two meters"),
-    Line("stop", when="moving", after_ms=1500),
-    Line("what did you just say", after_ms=1500),
+    Cue("hello there", after_ms=800),
+    Cue("what is five plus nine"),
+    Cue("what can you do"),
+    Cue("i see", when="over", after_ms=1300),
+    Cue("what time is it", when="over", after_ms=3600),
+    Cue("go forward two meters"),
+    Cue("stop", when="moving", after_ms=1500),
+    Cue("what did you just say", after_ms=1500),
 )
 
 

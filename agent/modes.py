@@ -11,8 +11,9 @@ from typing import Any
 from rich.console import Console
 
 from agent import assembly, config, outputs, parts
+from agent.errors import ReplayEnded
 from agent.outputs import Terminal
-from agent.replay import Difference, Replay, ReplayEnded
+from agent.replay import Difference, Replay
 from agent.report import summarise
 from agent.report_table import render
 from agent.session import Log, Session

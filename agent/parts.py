@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from agent.config import Config
-from agent.settings import ConfigError
+from agent.errors import ConfigError
 from streams import models
 from streams.clock import Clock
 from streams.errors import DependencyMissing, ModelMissing

@@ -32,9 +32,6 @@ class Cue(Struct, frozen=True):
     after_ms: int = 700
 
 
-Line = Cue  # agent/demo.py calls it so
-
-
 class Person:
     """Speaks `cues` in order with `voice`, over a quiet room, and leaves when the last one is answered.
 

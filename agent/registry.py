@@ -16,7 +16,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from agent.settings import ConfigError
+from agent.errors import ConfigError
 
 KINDS: dict[str, str] = {
     "vads": "(config: Config) -> Encoder",

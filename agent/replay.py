@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from agent.errors import ReplayEnded as ReplayEnded  # noqa: PLC0414 - others import it from here
+from agent.errors import ReplayEnded
 from agent.session import BodyPort, Desk
 from streams.bus import Bus, Lane
 from streams.clock import Clock

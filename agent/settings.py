@@ -10,7 +10,7 @@ from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
 
-from agent.errors import ConfigError as ConfigError  # noqa: PLC0414 - others import it from here
+from agent.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from agent import config as configuration
 from agent import events as timeline
 from agent.outputs import Terminal
 from agent.parts import models_of
-from agent.settings import ConfigError
+from agent.errors import ConfigError
 from streams import models as store
 from streams.recording import Loss, Recording
 from streams.recording import recover as mend

@@ -9,7 +9,7 @@ import pytest
 from agent import registry
 from agent.assembly import AgentBody
 from agent.config import load
-from agent.settings import ConfigError
+from agent.errors import ConfigError
 from embodied.errors import ToolError
 from embodied.toolbox import tool
 

@@ -40,10 +40,10 @@ GOLDEN = """\
     #.##          agent goes on after ### ms: a backchannel "uh huh"
     #.##          turn # dropped: a backchannel "uh huh"
     #.##          agent pauses, ## ms after the person's onset
+    #.##  person  go and  (#.##-#.##)
     #.##          agent cut, ### ms after the onset, ### ms after the pause: an interruption
     #.##  agent   It is ten past four in the afternoon, and [not heard: it will be a quarter past four in five \
 minutes.]  (#.##-#.##, #.## s after the person)
-    #.##  person  go and  (#.##-#.##)
     #.##          the person goes on: end of turn #.##, asked to wait #.## s (model #.##, ends in "and")
     #.##  person  turn left  (#.##-#.##, confidence #.##)
 """
