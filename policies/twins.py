@@ -16,8 +16,8 @@ DOING = frozenset({"move", "turn", "come_back", "add_timer", "cancel_timer", "vo
 RULES: Mapping[str, Mapping[str, str]] = {
     "en": {
         "not": "[no] ([please] (don't|do not|don't you|never|you (must|should) not) | (please|can you|could you) not)",
-        "whether": "((did|do|should|shall|may|must) (you|i|we)|(why|how|where|when) (did|do|should) (you|i|we)"
-        "|(if|when|what if) (you|i|we))",
+        # No "do you": it is heard where a "turn around" is not quite clear.
+        "whether": "((did|should|shall) (you|i|we)|(why|when) did you|(if|when|what if) (you|i|we))",
     }
 }
 TWINS = {"not": "forbid", "whether": "tell_about"}
