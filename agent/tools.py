@@ -10,9 +10,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from agent import config as configuration
 from agent import events as timeline
+from agent.errors import ConfigError
 from agent.outputs import Terminal
 from agent.parts import models_of
-from agent.errors import ConfigError
 from streams import models as store
 from streams.recording import Loss, Recording
 from streams.recording import recover as mend
