@@ -2,8 +2,8 @@
 
 An encoder whose next call is declared to cost nothing (below a millisecond) is called on the loop itself: that holds
 its neighbours up for less than a thread hop can take on a loaded machine (23 us at rest, 0.4 to 3 ms at p99 beside
-other work: `benchmarks/bus.py`). Everything else runs in a thread of its own, one per encoder, so that a slow model delays
-neither the microphone nor its neighbours.
+other work: `benchmarks/bus.py`). Everything else runs in a thread of its own, one per encoder, so that a slow model
+delays neither the microphone nor its neighbours.
 """
 
 from collections.abc import Sequence
