@@ -255,15 +255,15 @@ def test_what_is_being_said_when_it_is_interrupted_has_two_seconds(tmp_path: Pat
     packets = list(whole.packets((TURN, ACTION, FEEDBACK)))
     [ended] = [packet.at for packet in packets if isinstance(packet.data, SensesEnded)]
     [hush] = [packet.at for packet in packets if isinstance(packet.data, Hush)]
-    assert 1.9e9 < hush - ended < 2.3e9, "it had its two seconds"
-    assert whole.duration - hush < 0.3e9
+    assert 1e9 < hush - ended < 3e9, "it had its two seconds (counted from the signal) and not the ten of its sentence"
+    assert whole.duration - hush < 1e9
     [outcome] = [packet.data for packet in packets if isinstance(packet.data, Outcome)]
     heard = [packet.data for packet in packets if isinstance(packet.data, Played)]
     assert outcome.status == "cut" and len(heard) > 5
     assert outcome.result.split() == " ".join(word.text for word in heard).split(), "the ledger is whole"
     samples, rate = read_wav(voice)
     loud = np.flatnonzero(np.abs(samples) > 300)[-1] / rate
-    assert heard[-1].end_ns / 1e9 - 0.3 < loud < hush / 1e9 + 0.1
+    assert heard[-1].end_ns / 1e9 - 0.3 < loud < hush / 1e9 + 0.3
     assert visavis("replay", str(recording), "--check") == 0
 
 
