@@ -131,6 +131,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 # Which sections change what is perceived: a what-if on one of these cannot keep the recorded instants of percepts.
 OF_THE_SENSES = frozenset({"language", "audio", "vad", "turn_end", "speech", "onnx"})
+# So do these keys, because the recogniser listens for the sentences and believes stop words sooner.
+KEYS_OF_THE_SENSES = frozenset({"policy.sentences", "policy.builtin", "reflex.words"})
 # And which change what the body does: a what-if on one of these cannot believe the recorded feedback.
 OF_THE_BODY = frozenset({"voice", "speaker", "body"})
 

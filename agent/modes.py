@@ -122,7 +122,8 @@ def replay(arguments: argparse.Namespace) -> int:
     settings = config.reload(recording.header.config, arguments.set)
     for line in parts.changed(settings):
         console.print(line, markup=False, soft_wrap=True)
-    changed = {assignment.partition(".")[0].partition("=")[0] for assignment in arguments.set}
+    keys = {assignment.partition("=")[0].strip() for assignment in arguments.set}
+    changed = {key.partition(".")[0] for key in keys}
     what_if = bool(changed) and not arguments.check
     if arguments.mode == "media":
         settings = fetch(settings, console)
@@ -130,7 +131,7 @@ def replay(arguments: argparse.Namespace) -> int:
         recording,
         mode=arguments.mode,
         shadow=assembly.AgentBody(settings, installed=False) if what_if else None,  # a what-if must change nothing
-        free=bool(changed & config.OF_THE_SENSES),
+        free=bool(changed & config.OF_THE_SENSES or keys & config.KEYS_OF_THE_SENSES),
         embodied=bool(changed & config.OF_THE_BODY),
     )
     taps: list[Tap] = [TerminalView(console)] if arguments.show else []
@@ -151,6 +152,8 @@ def replay(arguments: argparse.Namespace) -> int:
         console.print("nothing to compare: the recording holds no decision or action, and the replay made none")
         return OK
     if performance.identical:
+        if performance.torn:
+            console.print(f"up to {seconds:.3f} s, where the recording ends in the middle:", soft_wrap=True)
         console.print(f"identical: sha256 {performance.digest}", markup=False, soft_wrap=True)
         return OK
     if what_if:
