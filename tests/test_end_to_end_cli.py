@@ -260,7 +260,8 @@ def test_what_is_being_said_when_it_is_interrupted_has_two_seconds(tmp_path: Pat
     [outcome] = [packet.data for packet in packets if isinstance(packet.data, Outcome)]
     heard = [packet.data for packet in packets if isinstance(packet.data, Played)]
     assert outcome.status == "cut" and len(heard) > 5
-    assert outcome.result.split() == " ".join(word.text for word in heard).split(), "the ledger is whole"
+    told = [[word.strip(",.:") for word in text.split()] for text in (outcome.result, " ".join(w.text for w in heard))]
+    assert told[0] == told[1], "the ledger is whole"
     samples, rate = read_wav(voice)
     loud = np.flatnonzero(np.abs(samples) > 300)[-1] / rate
     assert heard[-1].end_ns / 1e9 - 0.3 < loud < hush / 1e9 + 0.3
