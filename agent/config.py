@@ -10,6 +10,7 @@ Each section is the struct of the part it configures; `visavis config` prints al
 are refused with their path and the nearest name. Keys of the environment (secrets) have no place here.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,7 +18,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from agent.errors import ConfigError
-from agent.settings import apply, build, read_toml
+from agent.settings import apply, build, prune, read_toml
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.turns import TurnConfig
@@ -155,15 +156,19 @@ def load(path: Path | None = None, assignments: list[str] | None = None) -> Conf
     return _config(tables, assignments or [], str(path) if path else "configuration")
 
 
-def reload(text: str, assignments: list[str] | None = None) -> Config:
+def reload(text: str, assignments: list[str] | None = None, say: Callable[[str], None] = lambda line: None) -> Config:
     """The configuration in the header of a recording, with assignments laid over. Raises `ConfigError`.
 
+    say: told of keys that another version wrote and this one does not know; they are passed over.
     It holds the texts of the sentences as they were; an assignment that says which sentences are used takes today's.
     """
     try:
         tables = msgspec.json.decode(text, type=dict[str, Any]) if text else {}
     except msgspec.DecodeError as error:
         raise ConfigError(f"the recording's configuration cannot be read: {error}") from error
+    tables, unknown = prune(tables, Config)
+    if unknown:
+        say(f"recorded by another version; settings it had and this one has not: {', '.join(unknown)}")
     keys = {assignment.partition("=")[0].strip() for assignment in assignments or ()}
     for section, kept, others in _KEPT:
         if keys & others and isinstance(tables.get(section), dict):

@@ -119,7 +119,9 @@ def replay(arguments: argparse.Namespace) -> int:
     if lost := recording.header.extra.get("lost"):
         note = f"{arguments.recording} lost {len(lost)} piece(s) to damage: what is decided after them may differ"
         console.print(note, markup=False, soft_wrap=True)
-    settings = config.reload(recording.header.config, arguments.set)
+    settings = config.reload(
+        recording.header.config, arguments.set, lambda line: console.print(line, markup=False, soft_wrap=True)
+    )
     for line in parts.changed(settings):
         console.print(line, markup=False, soft_wrap=True)
     keys = {assignment.partition("=")[0].strip() for assignment in arguments.set}

@@ -59,6 +59,23 @@ def build(tables: dict[str, Any], kind: type[T], where: str) -> T:
         raise ConfigError(f"{where}: {key or 'the file'} = {given!r}: {_lower(what)}") from error
 
 
+def prune(tables: dict[str, Any], kind: Any, path: str = "") -> tuple[dict[str, Any], list[str]]:
+    """`tables` without the keys that a `kind` does not know, and the paths of those."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    kept: dict[str, Any] = {}
+    dropped: list[str] = []
+    for name, value in tables.items():
+        if name not in fields:
+            dropped.append(f"{path}{name}")
+            continue
+        struct = _struct(fields[name])
+        if struct is not None and isinstance(value, dict):
+            value, below = prune(value, struct, f"{path}{name}.")  # noqa: PLW2901
+            dropped += below
+        kept[name] = value
+    return kept, dropped
+
+
 def _check_names(tables: dict[str, Any], kind: Any, path: str, where: str) -> None:
     fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
     for name, value in tables.items():
