@@ -6,6 +6,8 @@ virtual clock through the same encoders, turn-taking and policy.
 """
 
 import argparse
+import os
+import shutil
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -95,15 +97,17 @@ def demo(arguments: argparse.Namespace) -> int:
         return ended
     same = _replay(recording, settings, console)
     console.print(
-        f"\nleft here: {recording} (the session), {sound} (person left, agent right)\n"
-        "try next:\n"
-        f"  visavis replay {recording} --set turns.min_wait_ms=800   what if it were more patient?\n"
-        f"  visavis events {recording} --json | head                 the timeline, for tools\n"
-        "  visavis run --audio your.wav --both-out answer.wav       your own recording of speech\n"
-        "  visavis doctor                                           what is installed, and what is missing",
+        f"\nleft here: {recording} (the session), {sound} (person left, agent right)\ntry next:",
         markup=False,
         soft_wrap=True,
     )
+    for hint, why in (
+        (f"replay {recording} --set turns.min_wait_ms=800", "what if it were more patient?"),
+        (f"events {recording} --json | head", "the timeline, for tools"),
+        ("run --audio your.wav --both-out answer.wav", "your own recording of speech"),
+        ("doctor", "what is installed, and what is missing"),
+    ):
+        console.print(f"  {_program()} {hint:48} {why}", markup=False, soft_wrap=True)
     if missing := _missing(log):
         told = f"visavis: the demo did not show {', '.join(missing)}: please report this with {recording}"
         print(told, file=sys.stderr)  # noqa: T201
@@ -115,6 +119,11 @@ def _installed() -> None:
     for package, module in NEEDED.items():
         if find_spec(module) is None:
             raise DependencyMissing(package, "default", "the demo")
+
+
+def _program() -> str:
+    """How this program is called from here: by its name, or by its path where the shell does not find it."""
+    return "visavis" if shutil.which("visavis") else os.path.relpath(sys.argv[0])
 
 
 def _missing(log: Log) -> list[str]:
