@@ -151,6 +151,13 @@ def test_the_lead_keeps_the_first_phones() -> None:
     assert 0.25 * RATE < int(np.argmax(sound >= 1000)) < 0.35 * RATE
 
 
+def test_when_the_voice_pauses_the_words_so_far_are_asked_for_at_once() -> None:
+    word = tone((0, 0.7), (3, 0.43), (0, 0.5))
+    emits = drive(SpeechEncoder(Levels(), SpeechConfig(partial_ms=5000)), word, always(320))
+    assert [(emit.data.text, emit.data.final) for emit in emits] == [("3", False), ("3", True)]
+    assert 1130 * MS <= emits[0].t <= 1130 * MS + 2 * HOP * SAMPLE  # the first hop that is silent throughout
+
+
 def test_a_pause_in_the_middle_of_a_sentence_is_bridged() -> None:
     halves = tone((0, 0.5), (3, 0.5), (0, 0.7), (4, 0.5), (0, 0.5))
     said = finals(drive(SpeechEncoder(Levels(("3 4",))), halves, always(320)))

@@ -15,12 +15,13 @@ from msgspec import Meta, Struct
 
 from streams.audio.blocks import SAMPLE, check_rate
 from streams.clock import MS, SECOND
-from streams.encoders.recognisers import Hypothesis, Recogniser
+from streams.encoders.recognisers import Bursty, Hypothesis, Recogniser
 from streams.packet import Packet
 from streams.ports import Emit
 from streams.topics import AUDIO, PERCEPT, VOICE, Topic
 from streams.types import Audio, Samples, SpeechEnded, SpeechStarted, Voice, Word, Words
 
+QUIET = 0.35  # probability of voice below which the speaker pauses
 ONSET = SECOND  # a detector may need this long to be sure that speech has begun
 
 
@@ -29,6 +30,7 @@ class SpeechConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     lead_ms: sound before the onset that the recogniser hears too, so that first phones are not clipped
     partial_ms: how often partial words are asked for, in sound
+    pause_ms: the same while the speaker pauses, and at once when the pause begins: "stop" must not wait for its end
     join_ms: speech that was rejected is decoded once more together with the stretch before it if no more than this
         lies between the two (people pause in the middle of a command); 0 = never
     max_stretch_ms: a longer stretch of speech is decoded in pieces of this length, which bounds cost and memory
@@ -36,6 +38,7 @@ class SpeechConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     lead_ms: Annotated[int, Meta(ge=0, le=1000)] = 300
     partial_ms: Annotated[int, Meta(ge=32, le=5000)] = 96
+    pause_ms: Annotated[int, Meta(ge=32, le=5000)] = 64
     join_ms: Annotated[int, Meta(ge=0, le=5000)] = 1500
     max_stretch_ms: Annotated[int, Meta(ge=1000, le=60_000)] = 12_000
 
@@ -58,6 +61,7 @@ class SpeechEncoder:
         self._recogniser = recogniser
         self._lead = self.config.lead_ms * MS
         self._step = self.config.partial_ms * MS
+        self._pause = min(self._step, self.config.pause_ms * MS)
         self._begin()
 
     def _begin(self) -> None:
@@ -67,6 +71,7 @@ class SpeechEncoder:
         self._before: _Heard | None = None  # the stretch before it, to be heard together with it if need be
         self._pieces: list[Words] = []  # of a stretch that is too long for one
         self._shown = ""
+        self._quiet = False  # the newest hop of an open stretch was not voiced
 
     def cost(self, packet: Packet[Any]) -> int:
         """0 while nobody speaks and between steps; else the recogniser's declared time for the sound that is due."""
@@ -74,16 +79,16 @@ class SpeechEncoder:
         if self._segment is None:
             return 0
         if isinstance(data, Voice):
-            due = packet.t - self._now.end
-            return self._price(due) if due >= self._step else 0
+            return self._price(packet.t - self._now.end) if self._due(packet.t, data) else 0
         if isinstance(data, SpeechEnded) and data.segment == self._segment:
             before = None if self._shown else self._joined()
             again = before.length + self._now.length if before else 0
-            return self._recogniser.finish_cost + self._price(max(0, data.decided_ns - self._now.end) + again)
+            due = self._price(max(0, data.decided_ns - self._now.end), last=True)
+            return due + self._recogniser.feed_cost * again // SECOND
         return 0
 
     def push(self, packet: Packet[Any]) -> Sequence[Emit]:
-        """Partial words about every `partial_ms` of speech if the text changed; the final ones at `SpeechEnded`."""
+        """Partial words every `partial_ms` of speech and in pauses if the text changed; final ones at `SpeechEnded`."""
         data = packet.data
         if isinstance(data, Audio):
             check_rate(data, self.name)
@@ -91,10 +96,12 @@ class SpeechEncoder:
         elif isinstance(data, Voice):
             if self._segment is None:
                 self._sound.forget(packet.t - self._lead - ONSET)
-            elif packet.t - self._now.end >= self._step:
-                return self._hear(packet.t)
+                return ()
+            due = self._due(packet.t, data)
+            self._quiet = data.probability < QUIET
+            return self._hear(packet.t) if due else ()
         elif isinstance(data, SpeechStarted):
-            self._segment, self._pieces = data.segment, []
+            self._segment, self._pieces, self._quiet = data.segment, [], False
             self._start(max(packet.t - self._lead, self._sound.start, self._now.end))
         elif isinstance(data, SpeechEnded) and data.segment == self._segment:
             return self._close(data.decided_ns)
@@ -120,6 +127,13 @@ class SpeechEncoder:
         if len(samples):
             self._now.add(samples, t)
             self._recogniser.feed(samples)
+
+    def _due(self, t: int, voice: Voice) -> bool:
+        """Whether partial words are asked for at the hop that ends at `t`."""
+        due = t - self._now.end
+        if voice.probability >= QUIET:
+            return due >= self._step
+        return due > 0 and (not self._quiet or due >= self._pause)
 
     def _hear(self, t: int) -> Sequence[Emit]:
         self._feed(t)
@@ -164,8 +178,11 @@ class SpeechEncoder:
         last = Words(self._segment, heard.text, words, final, heard.confidence, heard.complete, heard.guess)
         return _together([*self._pieces, last]) if self._pieces else last
 
-    def _price(self, ns: int) -> int:
-        return self._recogniser.feed_cost * ns // SECOND
+    def _price(self, ns: int, *, last: bool = False) -> int:
+        """Declared computing for `ns` more of sound and for the words after it."""
+        if isinstance(self._recogniser, Bursty):
+            return self._recogniser.due(ns // SAMPLE, last=last)
+        return self._recogniser.feed_cost * ns // SECOND + last * self._recogniser.finish_cost
 
 
 def _together(pieces: Sequence[Words]) -> Words:

@@ -70,6 +70,14 @@ class Recogniser(Protocol):
 
 
 @runtime_checkable
+class Bursty(Protocol):
+    """A recogniser whose computing does not come evenly with the sound, and that can say when it comes."""
+
+    def due(self, samples: int, *, last: bool) -> int:
+        """Declared ns of `feed` of so many more samples and of the `partial`, or (`last`) the `finish`, after it."""
+
+
+@runtime_checkable
 class RecogniserModel(Protocol):
     """What was loaded. `name` says which, for logs and reports."""
 
