@@ -317,3 +317,26 @@ def test_real_words_that_the_sentence_leaves_out_are_not_passed_over(name: str, 
         heard = listen(GrammarModel(f"{head}{less};").recogniser(), sound)[1]
         assert heard.text == ""
         assert heard.confidence < 0.6
+
+
+def test_a_stop_word_of_a_partial_is_heard_twice_before_it_is_told() -> None:
+    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("espeakng_loader")
+    from embodied.voices.espeak import Espeak, EspeakVoice
+    from streams.audio.resample import Resampler
+    from streams.encoders.recognisers.grammar import GrammarModel
+
+    voice = EspeakVoice(Espeak(language="en-us+m3"))
+    resampler = Resampler(voice.rate, RATE)
+    said = np.concatenate([*(resampler.push(chunk.samples) for chunk in voice.speak("stop")), resampler.finish()])
+    voice.close()
+    recogniser = GrammarModel(ROBOT, urgent=("stop",)).recogniser()
+    recogniser.start()
+    recogniser.feed(np.zeros(RATE * 3 // 10, np.int16))
+    heard = []
+    for at in range(0, len(said), 512):
+        recogniser.feed(said[at : at + 512])
+        heard.append(recogniser.partial())
+    first = next(at for at, each in enumerate(heard) if each.guess == "stop" or each.text == "stop")
+    assert heard[first].text == ""
+    assert heard[first + 1].text == "stop"

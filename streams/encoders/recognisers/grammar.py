@@ -8,7 +8,7 @@ where and how much worse the grammar explains the sound than the loop does says 
 
 import tempfile
 from collections.abc import Collection
-from pathlib import Path as File
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from streams.encoders.recognisers import RATE, GrammarInvalid, Hypothesis
 from streams.encoders.recognisers.automaton import Automaton
-from streams.encoders.recognisers.evidence import FRAME, Path, confidence, explained, path
+from streams.encoders.recognisers.evidence import FRAME, confidence, explained, path
 from streams.encoders.recognisers.jsgf import pronounce, single_top, words_of
 from streams.errors import DependencyMissing
 from streams.types import Probability, Samples
@@ -30,7 +30,6 @@ LOOP = "#JSGF V1.0;\ngrammar phones;\npublic <speech> = ({})+;\n"
 # Mean cepstrum of the real recordings it was tuned on (levels from a whisper to full scale differ mostly in the first).
 MEAN = np.array([54, 5, -1.4, 9.5, -5.5, -0.6, -8, -2.5, -4, -0.7, -1.3, 1, 1.2])
 PARTIAL_COST = 500_000  # ns
-SETTLED = 4  # frames without words after one that has ended
 MEMORY = 500  # frames by which pocketsphinx weighs a mean that it is given (CMN_WIN in its cmn.h)
 
 # Every senone is scored, so that the two searches can be compared; `lw=1` takes a grammar's alternatives at their
@@ -72,7 +71,7 @@ class GrammarModel:
         self._ps = _pocketsphinx()
         self.jsgf = single_top(jsgf)
         self.words = words_of(self.jsgf)
-        self._lines, self.guessed = pronounce(self.words, File(self._ps.get_model_path("en-us/cmudict-en-us.dict")))
+        self._lines, self.guessed = pronounce(self.words, Path(self._ps.get_model_path("en-us/cmudict-en-us.dict")))
         self._grammar = self._compiled()
 
     def search(self) -> Any:
@@ -96,18 +95,18 @@ class GrammarModel:
         """The grammar as a small automaton. Raises `GrammarInvalid`."""
         decoder = self._decoder(self.jsgf, self._lines, GRAMMAR)
         with tempfile.TemporaryDirectory(prefix="visavis-") as folder:
-            return Automaton.of(decoder.get_fsg("grammar"), File(folder, "grammar.fsg")).minimal().text()
+            return Automaton.of(decoder.get_fsg("grammar"), Path(folder, "grammar.fsg")).minimal().text()
 
     def _decoder(self, grammar: str, lines: list[str], options: dict[str, Any]) -> Any:
         # grammar: JSGF, or the text of an `Automaton`.
         # pocketsphinx reads dictionaries from files only, at once; with its own of 134,000 words it takes 80 MB more.
         with tempfile.TemporaryDirectory(prefix="visavis-") as folder:
-            path = File(folder, "words.dict")
+            path = Path(folder, "words.dict")
             path.write_text("\n".join(lines) + "\n", encoding="utf-8")
             hmm = self._ps.get_model_path("en-us/en-us")
             decoder = self._ps.Decoder(hmm=hmm, dict=str(path), lm=None, **options)
             if grammar.startswith("FSG"):
-                automaton = File(folder, "grammar.fsg")
+                automaton = Path(folder, "grammar.fsg")
                 automaton.write_text(grammar, encoding="utf-8")
                 decoder.add_fsg("grammar", decoder.read_fsg(str(automaton)))
                 decoder.activate_search("grammar")
@@ -209,14 +208,10 @@ class GrammarRecogniser:
                 search.end_utt()
             self._open = False
 
-    def _settled(self, grammar: Path, urgent: str) -> bool:
-        """Whether an urgent word of unfinished speech is more than the beginning of another ("stop" of "stopwatch").
-
-        It is when sound without words follows, or when it was heard the last time too.
-        """
+    def _settled(self, urgent: str) -> bool:
+        """Whether an urgent word of unfinished speech was heard the last time too: others begin like it ("please")."""
         before, self._urged = self._urged, urgent
-        after = len(grammar.scores) - grammar.words[-1].end // FRAME
-        return not urgent or after >= SETTLED or urgent == before
+        return urgent in ("", before)
 
     def _heard(self, *, complete: bool) -> Hypothesis:
         grammar, loop = (path(search) for search in self._searches)
@@ -227,7 +222,7 @@ class GrammarRecogniser:
         if complete and not urgent:  # to stop at "stop, please" does no harm
             sure = min(sure, explained(grammar, loop))
         text = " ".join(word.text for word in grammar.words)
-        if not complete and not self._settled(grammar, text if urgent else ""):
+        if not complete and not self._settled(text if urgent else ""):
             return Hypothesis(confidence=sure, guess=text)
         if sure < (config.accept_urgent if urgent else config.accept):
             return Hypothesis(confidence=sure, guess=text)
