@@ -5,12 +5,13 @@
 FOLDER: real recordings (default: `shared/data` beside the checkout, where the tests look too); without one, only the
 synthesised stop words are measured.
 Each real sentence is heard under its own grammar; every recording is heard under every grammar it does not belong to.
+Synthetic voices say stop words, words that resemble them, and motions that are contradicted ("please never turn left").
 """
 
 import argparse
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import numpy as np
 
 from benchmarks.machine import machine
 from embodied.voices.espeak import Espeak, EspeakVoice
+from policies.sentences import Sentences
 from streams import models
 from streams.audio.resample import Resampler
 from streams.encoders.recognisers.grammar import GrammarModel
@@ -64,6 +66,17 @@ SPOKEN = {
     "commands/goforward.raw": ("robot", "go forward ten meters"),
     **{f"commands/alnum_{word}_petewarden.wav": ("digits", word) for word in ("zero", "one", "two", "three", "four")},
 }
+STOPS = ("stop", "halt", "freeze")
+NEARLY_STOP = (
+    *("please sweep the floor", "shop around the corner", "top of the morning", "stopwatch", "a bus station"),
+    *("freedom of speech", "fruit and cheese", "haul the boxes", "hold the line", "stock prices fell", "three", "fall"),
+)
+MOTIONS = ("move", "turn", "come_back")
+CONTRADICTED = (
+    *("please do not turn left", "please don't go forward", "please never turn right", "do not come back"),
+    *("please not turn around", "never go forward two meters", "he said go forward", "maybe turn left ninety degrees"),
+    *("turn right after the church", "go forward was not what i wanted", "please possibly go back", "if i turn left"),
+)
 
 
 @dataclass
@@ -156,23 +169,53 @@ def recordings(folder: Path, vad: SileroVad, tally: Tally) -> None:
 
 def stops(vad: SileroVad, tally: Tally) -> tuple[int, int]:
     """Stop words by synthetic voices: (heard, said); the delay runs from the end of the sound to the words' `t`."""
-    model = GrammarModel(ROBOT)
+    model = GrammarModel(ROBOT, urgent=STOPS)
     heard = said = 0
+    for word, sound in spoken((*STOPS, "stop now")):
+        end = (len(sound) - RATE / 2) / RATE
+        times = [t / 1e9 for t, words in hear(sound, model, vad, tally) if word.split()[0] in words.text.split()]
+        said += 1
+        heard += bool(times)
+        tally.delays += [times[0] - end] if times else []
+    return heard, said
+
+
+def false_stops(vad: SileroVad) -> tuple[int, int]:
+    """Words that resemble stop words, or begin like one: (taken for one, said)."""
+    model = GrammarModel(Sentences.load().grammar(stop_words=STOPS), urgent=STOPS)
+    taken = said = 0
+    for _, sound in spoken(NEARLY_STOP):
+        said += 1
+        taken += any(set(STOPS) & set(words.text.split()) for _, words in hear(sound, model, vad, Tally()))
+    return taken, said
+
+
+def contradicted(vad: SileroVad) -> tuple[int, int, int]:
+    """Motions that are not asked for: (understood as a motion, of these with a confidence of 0.8 or more, said)."""
+    sentences = Sentences.load()
+    model = GrammarModel(sentences.grammar(stop_words=STOPS), urgent=STOPS)
+    sure: list[float] = []
+    said = 0
+    for _, sound in spoken(CONTRADICTED):
+        said += 1
+        for _, words in hear(sound, model, vad, Tally()):
+            understood = sentences.understand(words.text) if words.final and words.text else None
+            if understood is not None and understood.intent.does in MOTIONS:
+                sure.append(words.confidence)
+    return len(sure), sum(confidence >= 0.8 for confidence in sure), said
+
+
+def spoken(texts: Sequence[str]) -> Iterator[tuple[str, Samples]]:
+    """Each of `texts` by each of the synthetic voices, trimmed to what is audible, in a quiet room."""
     for language in ("en-us", "en-us+f2", "en-us+m3", "en-us+klatt", "en-us+Andrea", "en-gb-x-rp"):
         voice = EspeakVoice(Espeak(language=language))
-        for word in ("stop", "halt", "freeze", "stop now"):
-            pieces = [chunk.samples for chunk in voice.speak(word)]
+        for text in texts:
+            pieces = [chunk.samples for chunk in voice.speak(text)]
             resampler = Resampler(voice.rate, RATE)
             sound = np.concatenate([resampler.push(np.concatenate(pieces)), resampler.finish()]).astype(np.float64)
             loud = np.nonzero(np.abs(sound) > 300)[0]
-            whole = padded(sound[loud[0] : loud[-1]])
-            end = (len(whole) - RATE / 2) / RATE
-            times = [t / 1e9 for t, words in hear(whole, model, vad, tally) if word.split()[0] in words.text.split()]
-            said += 1
-            heard += bool(times)
-            tally.delays += [times[0] - end] if times else []
+            yield text, padded(sound[loud[0] : loud[-1]])
         voice.close()
-    return heard, said
 
 
 def main() -> None:
@@ -195,6 +238,10 @@ def main() -> None:
     heard, said = stops(vad, tally)
     ms = np.percentile(np.array(tally.delays) * 1000, (50, 95, 100)).round()
     print(f"stop words (synthetic)     {heard} of {said} heard; delay median/p95/max {ms} ms of session time")
+    print("resembling a stop word     {} of {} taken for one (synthetic)".format(*false_stops(vad)))
+    print(
+        "contradicted motions       {} moves, {} of them trusted (>= 0.8), of {} (synthetic)".format(*contradicted(vad))
+    )
     finals = np.percentile(np.array(tally.finals) * 1000, (50, 95, 100)).round(1)
     print(f"final words                computing median/p95/max {finals} ms")
     print(f"CPU per second of speech   {tally.computing / tally.speech:.3f} s (lead and closing silence included)")
