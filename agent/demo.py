@@ -48,7 +48,7 @@ SCRIPT = (
     Cue("i see", when="over", after_ms=1300),
     Cue("what time is it", when="over", after_ms=3600),
     Cue("go forward two meters"),
-    Cue("stop", when="moving", after_ms=1500),
+    Cue("stop please", when="moving", after_ms=1500),
     Cue("what did you just say", after_ms=1500),
 )
 
