@@ -15,12 +15,10 @@ from pathlib import Path
 from rich.console import Console
 
 from agent import assembly, config
-from agent.modes import execute, fetch, perform
+from agent.modes import execute, fetch, perform, tell
 from agent.outputs import Terminal
 from agent.person import Cue, Person
 from agent.replay import Replay
-from agent.report import summarise
-from agent.report_table import render
 from agent.session import Log
 from agent.view import TerminalView
 from embodied.voices.espeak import Espeak, EspeakVoice
@@ -83,15 +81,7 @@ def demo(arguments: argparse.Namespace) -> int:
     with clock.Stopwatch() as timing:
         ended = execute(session, None if arguments.speed == "max" else 1.0)
     console.print()
-    report = summarise(
-        log.packets,
-        lanes=session.lanes(),
-        faults=session.faults,
-        wall_s=timing.wall,
-        cpu_s=timing.cpu,
-        session_s=session.ended_ns / 1e9,
-    )
-    console.print(render(report))
+    tell(session, log, timing, console)
     if ended:
         console.print(f"\nleft here: {recording}, {sound}", markup=False, soft_wrap=True)
         return ended

@@ -67,6 +67,14 @@ def run(arguments: argparse.Namespace) -> int:
             ended = execute(session, None if arguments.speed == "max" else 1.0)
     finally:
         body.close()
+    tell(session, log, timing, console)
+    console.print(f"models: {'; '.join(_ran_on(session)) or 'none'}", markup=False, soft_wrap=True)
+    told = _told(session, list(filter(None, made.values())), console)
+    return ended or told
+
+
+def tell(session: Session, log: Log, timing: clock.Stopwatch, console: Console) -> None:
+    """Print the report of a session that has ended."""
     report = summarise(
         log.packets,
         lanes=session.lanes(),
@@ -76,9 +84,6 @@ def run(arguments: argparse.Namespace) -> int:
         session_s=session.ended_ns / 1e9,
     )
     console.print(render(report))
-    console.print(f"models: {'; '.join(_ran_on(session)) or 'none'}", markup=False, soft_wrap=True)
-    told = _told(session, list(filter(None, made.values())), console)
-    return ended or told
 
 
 def _told(session: Session, made: Sequence[str], console: Console) -> int:

@@ -5,6 +5,7 @@
 Both cut speech into segments by one rule, `Segments`. Whether a silence is the end of a *turn* is decided elsewhere.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -94,7 +95,7 @@ class Segments:
         self.__init__(self.config, self._hop)  # type: ignore[misc]
 
 
-class _Detector:
+class _Detector(ABC):
     """What both detectors share: hops in, `Voice`, `SpeechStarted` and `SpeechEnded` out."""
 
     reads: tuple[Topic[Any], ...] = (AUDIO,)
@@ -145,11 +146,11 @@ class _Detector:
         self._forget()
         self._t = 0
 
-    def _hear(self, samples: Samples) -> float:
-        raise NotImplementedError
+    @abstractmethod
+    def _hear(self, samples: Samples) -> float: ...
 
-    def _forget(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _forget(self) -> None: ...
 
 
 class SileroVad(_Detector):
