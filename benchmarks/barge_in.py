@@ -38,10 +38,10 @@ class Seen(SimulatedSpeaker):
         super().pause()
         self.paused_ns = self.paused_ns or perf_counter_ns()
 
-    def flush(self) -> int:
+    def flush(self, told: Callable[[int], None]) -> None:
         """As ever, and note the first time."""
         self.flushed_ns = self.flushed_ns or perf_counter_ns()
-        return super().flush()
+        super().flush(told)
 
 
 class Mouth:

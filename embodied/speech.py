@@ -6,6 +6,7 @@ The speaker's own report of what has left it drives everything that is told: `Pl
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 
@@ -62,6 +63,7 @@ class SpeechActuator:
         self._held: int | None = None  # speech of turns up to this one is paused
         self._voice_free = asyncio.Lock()  # first come, first served
         self._progress = asyncio.Event()
+        self._flushing = 0  # flushes of the speaker that it has not told the end of
         self._worker = Worker(clock, "voice")
         self._closed = False
         speaker.listen(self._sounded)
@@ -80,7 +82,8 @@ class SpeechActuator:
         except asyncio.CancelledError:
             self._drop([utterance])
             over = utterance.over
-            return over.result() if over.done() and not over.cancelled() else utterance.ended()
+            done = over.done() and not over.cancelled()
+            return over.result() if done else utterance.ended(self._playout.played)
 
     def cut(self, turn: int) -> None:
         """Fence every turn up to `turn`: what sounds of it ends within a block, what waits is never heard."""
@@ -151,9 +154,10 @@ class SpeechActuator:
                 samples = chunk.samples
                 if self.volume != 1.0:
                     samples = (samples * self.volume).astype(np.int16)
-                begin = self._begin(utterance, samples)
-                if account.base is None:
-                    account.base = begin
+                if not self._flushing:  # else it is written when the speaker has told where it is
+                    begin = self._begin(utterance, samples)
+                    if account.base is None:
+                        account.base = begin
                 utterance.pieces.append(samples)
                 utterance.samples += len(samples)
             account.marks += chunk.marks
@@ -211,13 +215,15 @@ class SpeechActuator:
     def _settle(self) -> None:
         """Let go of the utterances that are over, and say how they ended."""
         for utterance in list(self._queue):
+            if not utterance.known:
+                continue  # the speaker will tell
             if utterance.end > self._playout.played:
                 if not utterance.was_cut():
                     break  # those behind it wait, unless cut
             elif utterance.was_cut() or utterance.complete:
                 self._queue.remove(utterance)
                 if not utterance.over.done():
-                    utterance.over.set_result(utterance.ended())
+                    utterance.over.set_result(utterance.ended(self._playout.played))
             else:
                 break
         oldest = [utterance.account.base for utterance in self._queue if utterance.account.base is not None]
@@ -238,20 +244,27 @@ class SpeechActuator:
         dropped = [utterance for utterance in utterances if not utterance.was_cut() and utterance in self._queue]
         if not dropped:
             return
-        heard = self._speaker.flush()
+        for utterance in dropped:
+            utterance.cut = True
+        self._flushing += 1
+        self._speaker.flush(partial(self._flushed, dropped))
+
+    def _flushed(self, dropped: list[Utterance], heard: int) -> None:
+        """The speaker tells how far it has got: `dropped` end there, and what else it lost is written again."""
+        self._flushing -= 1
         for utterance in dropped:
             account = utterance.account
             account.limit = min(heard, account.base + utterance.samples) if account.base is not None else 0
         for utterance in self._queue:
-            if not utterance.was_cut() and utterance.account.base is not None:
+            if not utterance.was_cut() and not self._flushing:
                 self._rewrite(utterance, heard)
         self._settle()
         self._progress.set()
 
     def _rewrite(self, utterance: Utterance, heard: int) -> None:
-        """Queue again what a flush took from an utterance that goes on."""
-        base = utterance.account.base or 0
-        done = max(0, heard - base)
+        """Queue again what a flush took from an utterance that goes on, and what was synthesised meanwhile."""
+        base = utterance.account.base
+        done = 0 if base is None else max(0, heard - base)
         if done < utterance.samples:
             begin = self._speaker.write(np.concatenate(utterance.pieces)[done:])
             utterance.account.base = begin - done

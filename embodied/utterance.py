@@ -14,6 +14,7 @@ class Utterance:
     pieces, samples: what has been written of it to the speaker, kept until it is over, and how many samples that is
     complete: the voice has given all of it, or never will;  failure: why the voice failed, "" if it did not
     started: its first sample has left the speaker, and that has been told
+    cut: nothing more of it is to be heard; how much was, the speaker may yet have to tell (`known`)
     """
 
     def __init__(self, say: Say, over: "asyncio.Future[Outcome]") -> None:
@@ -25,6 +26,7 @@ class Utterance:
         self.complete = False
         self.failure = ""
         self.started = False
+        self.cut = False
 
     @property
     def end(self) -> int:
@@ -34,17 +36,25 @@ class Utterance:
         return (self.account.base or 0) + self.samples
 
     def was_cut(self) -> bool:
-        """Nothing more of it will be heard than its account's limit."""
-        return self.account.limit is not None
+        """Asked anew after every wait, for it may have happened meanwhile."""
+        return self.cut
 
-    def ended(self) -> Outcome:
-        """How it ended, or will have ended once the speaker has played up to `end`."""
+    @property
+    def known(self) -> bool:
+        """It is settled how much of it will have been heard at most."""
+        return not self.cut or self.account.limit is not None
+
+    def ended(self, played: int) -> Outcome:
+        """How it ended, or will have ended once the speaker has played up to `end`.
+
+        played: what the speaker has played by now, in case it has not told yet where it was cut
+        """
         account, say = self.account, self.say
-        words = account.words(self.end)
+        words = account.words(self.end if self.known else min(self.end, played))
         heard = heard_text(say.text, words)
         if self.failure:
             return say_outcome(say, "failed", heard, self.failure)
-        if not self.was_cut() or (self.complete and words and len(words) == len(account.marks)):
+        if not self.cut or (self.complete and words and len(words) == len(account.marks)):
             return say_outcome(say, "done", say.text)
         if account.base is None or account.base >= self.end:
             return say_outcome(say, "fenced", "", "nothing of it was heard before the cut")

@@ -91,13 +91,18 @@ class Speaker(Protocol):
 
     @property
     def played(self) -> int:
-        """Samples that have left the device since the start (never counts silence, nor flushed ones)."""
+        """Index after the last sample that has left the device. Silence has no index; dropped samples may have."""
 
     def write(self, samples: Samples) -> int:
         """Queue int16[samples]; returns the index (in the count of `played`) at which they will begin."""
 
-    def flush(self) -> int:
-        """Drop what is queued and not yet handed to the device. Returns `played` after the last sample to be heard."""
+    def flush(self, told: Callable[[int], None]) -> None:
+        """Drop what is queued and not yet handed to the device; what is written from now on comes after it.
+
+        told: called once with the index after the last sample that will have been heard of what was dropped. A device
+        of this machine knows at once and calls it before this returns; one far away (a browser) when it has answered,
+        or has gone. Indices of dropped samples are not used again, except by a device that tells at once.
+        """
 
     def pause(self) -> None:
         """Hold the queue; silence from the next block on."""

@@ -42,6 +42,7 @@ class Topic(Generic[T]):
 # 3000 blocks of 20 ms are one minute: a reader a minute behind live audio is broken, not slow.
 AUDIO: Topic[Audio] = Topic("audio", Audio, Keep(3000))
 IMAGE: Topic[Image] = Topic("image", Image, Latest(1))
+CLEAN: Topic[Audio] = Topic("clean", Audio, Keep(3000))  # AUDIO without the agent's own voice
 PLAYBACK: Topic[Audio] = Topic("playback", Audio, Keep(3000))
 VOICE: Topic[Voice] = Topic("voice", Voice, Keep(3000))
 PERCEPT: Topic[Percept] = Topic("percept", Percept, Keep(1000))
@@ -49,5 +50,6 @@ TURN: Topic[Decision] = Topic("turn", Decision, Keep(1000))
 ACTION: Topic[Action] = Topic("action", Action, Keep(1000))
 FEEDBACK: Topic[Feedback] = Topic("feedback", Feedback, Keep(1000))
 
-ALL: tuple[Topic[Any], ...] = (AUDIO, IMAGE, PLAYBACK, VOICE, PERCEPT, TURN, ACTION, FEEDBACK)
+ALL: tuple[Topic[Any], ...] = (AUDIO, IMAGE, CLEAN, PLAYBACK, VOICE, PERCEPT, TURN, ACTION, FEEDBACK)
+RECORDED: tuple[Topic[Any], ...] = tuple(topic for topic in ALL if topic is not CLEAN)  # that is computed again
 BY_NAME: dict[str, Topic[Any]] = {topic.name: topic for topic in ALL}

@@ -58,10 +58,12 @@ class Voice(Struct, frozen=True, tag=True):
     """Voice activity of one hop of audio, ending at the packet's `t`. It paces every encoder that follows the voice.
 
     speaking: the detector's own decision, with hysteresis (a segment is open)
+    level_db: loudness of the hop, root mean square in dB of full scale
     """
 
     probability: float
     speaking: bool
+    level_db: float = -120.0
 
 
 class SpeechStarted(Struct, frozen=True, tag=True):
@@ -121,7 +123,63 @@ class TurnEnd(Struct, frozen=True, tag=True):
     model: str
 
 
-Percept: TypeAlias = SpeechStarted | SpeechEnded | Words | TurnEnd
+class Echo(Struct, frozen=True, tag=True):
+    """How much of what the microphone hears is the agent's own voice; some ten a second while that sounds.
+
+    similarity: in [0, 1]: how much of what the canceller left (up to the packet's `t`) is explained by what is played
+    erle_db: what the canceller takes away of the echo, dB;  delay_ms: from the speaker's report to the microphone
+    """
+
+    similarity: float
+    erle_db: float = 0.0
+    delay_ms: float = 0.0
+
+
+class Face(Struct, frozen=True):
+    """One face in a picture. Lengths are fractions of its width (x, to the right) and height (y, downward).
+
+    id: the same as long as the face is followed;  confidence: of the detector
+    left, top, width, height: its box
+    landmarks: (x, y) of right eye, left eye, tip of the nose, right and left corner of the mouth (the person's own
+        right and left)
+    bearing_rad: where it is, from the axis of the camera, positive to the camera's left (REP 103)
+    elevation_rad: the same upward
+    """
+
+    id: int
+    confidence: float
+    left: float
+    top: float
+    width: float
+    height: float
+    landmarks: tuple[tuple[float, float], ...]
+    bearing_rad: float
+    elevation_rad: float = 0.0
+
+
+class Faces(Struct, frozen=True, tag=True):
+    """All faces in one picture; none is news too. The packet's `t` is that of the picture.
+
+    image: `seq` of the picture's packet, so that a replay looks at the same pictures;  faces: from left to right
+    """
+
+    image: int
+    faces: tuple[Face, ...]
+
+
+class Typed(Struct, frozen=True, tag=True):
+    """Somebody wrote `text` to the agent: a whole turn, at the packet's `t`."""
+
+    text: str
+
+
+class StopPressed(Struct, frozen=True, tag=True):
+    """Somebody pressed stop: as good as the spoken word, and as fast. by: where, such as "console"."""
+
+    by: str
+
+
+Percept: TypeAlias = SpeechStarted | SpeechEnded | Words | TurnEnd | Echo | Faces | Typed | StopPressed
 
 
 # --- decisions: what the turn-taker concluded, with its evidence ---------------------------------------------
@@ -152,7 +210,8 @@ class TurnCommitted(Struct, frozen=True, tag=True):
     """The person's turn is over and is given to the policy: exactly once per turn.
 
     text, words, confidence: all final words of the turn;  start_ns, end_ns: span of the speech
-    reason: "silence" | "max_wait" | "no_final" | "end_of_stream" | "unasked" (the agent takes the floor by itself)
+    reason: "silence" | "max_wait" | "no_final" | "end_of_stream" | "typed" | "unasked" (the agent takes the floor by
+        itself)
     evidence: as in TurnWaiting
     """
 
@@ -171,7 +230,8 @@ class TurnCommitted(Struct, frozen=True, tag=True):
 class TurnDropped(Struct, frozen=True, tag=True):
     """Turn `turn` came to nothing and gets no answer.
 
-    reason: "no_words" (noise) | "backchannel" | "stop" (the reflex answered it already)
+    reason: "no_words" (noise) | "backchannel" | "echo" (it was the agent's own voice) | "aside" (said to somebody
+        else) | "stop" (the reflex answered it already)
     """
 
     turn: int
@@ -189,25 +249,29 @@ class OverlapPaused(Struct, frozen=True, tag=True):
 class OverlapResumed(Struct, frozen=True, tag=True):
     """The overlap was not for us: the agent goes on from the same sample.
 
-    reason: "backchannel" | "noise" | "timeout"
+    reason: "backchannel" | "noise" | "echo" | "aside" | "timeout"
+    evidence: what it was decided from, by name
     """
 
     turn: int
     by_turn: int
     reason: str
     text: str = ""
+    evidence: dict[str, float | str] = field(default_factory=dict)
 
 
 class OverlapCut(Struct, frozen=True, tag=True):
     """The overlap was an interruption: turn `turn` of the agent ends here.
 
-    reason: "interruption" | "stop" | "new_turn"
+    reason: "interruption" | "stop" | "new_turn" | "typed"
+    evidence: what it was decided from, by name
     """
 
     turn: int
     by_turn: int
     reason: str
     text: str = ""
+    evidence: dict[str, float | str] = field(default_factory=dict)
 
 
 class SensesEnded(Struct, frozen=True, tag=True):
@@ -342,6 +406,24 @@ class Fault(Struct, frozen=True, tag=True):
     message: str
 
 
-Feedback: TypeAlias = PlayStarted | Played | Outcome | Fault
+class Recovered(Struct, frozen=True, tag=True):
+    """What a `Fault` of the same `where` told is over. message: in words"""
+
+    where: str
+    message: str = ""
+
+
+class Gauge(Struct, frozen=True, tag=True):
+    """A figure of a device, told now and then.
+
+    where: component, such as "microphone";  name: what is measured, with its unit, such as "drift_ppm"
+    """
+
+    where: str
+    name: str
+    value: float
+
+
+Feedback: TypeAlias = PlayStarted | Played | Outcome | Fault | Recovered | Gauge
 
 Payload: TypeAlias = Audio | Image | Voice | Percept | Decision | Action | Feedback

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import NamedTuple
 
@@ -36,7 +36,7 @@ class SimulatedSpeaker:
 
     `flush` ends speech without a click: the last 5 ms that are still to sound are faded out. With no latency and less
     than 5 ms of the current block left, what is missing is taken from the queue. Faded samples are counted in the
-    value it returns: that, and not one sample more, will have been heard. `pause` and `resume` fade
+    value it tells: that, and not one sample more, will have been heard. `pause` and `resume` fade
     nothing, so that the samples played are exactly those written.
 
     The listener is called after each such block with the time at which its last sample of speech left.
@@ -84,15 +84,15 @@ class SimulatedSpeaker:
             self._arm()
         return begin
 
-    def flush(self) -> int:
-        """Drop what is queued and not yet handed to the device. Returns `played` after the last sample to be heard."""
+    def flush(self, told: Callable[[int], None]) -> None:
+        """Drop what is queued and not yet handed to the device; `told` is called at once."""
         self._catch_up()
         if self._queued:
             if not self._paused and not len(self._tail):
                 self._tail = self._fade_out()
             self._queue.clear()
             self._queued = 0
-        return self._taken + len(self._tail)
+        told(self._taken + len(self._tail))
 
     def pause(self) -> None:
         """Hold the queue; silence from the next block on."""

@@ -233,25 +233,30 @@ class _Heard:
 
 
 class _Sound:
-    """The newest sound by session time. Lost samples are silence; after a long gap or a jump back it begins anew."""
+    """The newest sound by session time. Lost samples are silence; after a long gap or a jump back it begins anew.
+
+    A device counts its samples by a clock of its own, so the times of two blocks may not quite fit together.
+    """
 
     GAP = SECOND
+    SLACK = 5 * MS
 
     def __init__(self) -> None:
         self.start = self.end = 0
         self._parts: deque[Samples] = deque()
+        self._length = 0  # samples
 
     def add(self, samples: Samples, t: int) -> None:
         """int16[samples], the last of which ends at `t` (ns)."""
         lost = t - len(samples) * SAMPLE - self.end
-        if not 0 <= lost <= self.GAP:
+        if not -self.SLACK <= lost <= self.GAP:
             self._parts.clear()
-        elif lost and self._parts:
-            self._parts.append(np.zeros(lost // SAMPLE, np.int16))
-        if not self._parts:
-            self.start = t - len(samples) * SAMPLE
-        self._parts.append(samples)
+            self._length = 0
+        elif lost > self.SLACK and self._parts:
+            self._append(np.zeros(lost // SAMPLE, np.int16))
+        self._append(samples)
         self.end = t
+        self.start = t - self._length * SAMPLE
 
     def take(self, start: int, end: int) -> Samples:
         """What there is between `start` and `end`; everything up to `end` is then forgotten."""
@@ -260,10 +265,17 @@ class _Sound:
         whole = np.concatenate(self._parts)
         first, last = max(0, (start - self.start) // SAMPLE), (end - self.start) // SAMPLE
         self._parts = deque([whole[last:]] if last < len(whole) else [])
+        self._length = max(0, len(whole) - last)
         self.start = min(end, self.end)
         return whole[first:last]
 
     def forget(self, before: int) -> None:
         """Drop whole blocks that end before `before` (ns)."""
         while self._parts and self.start + len(self._parts[0]) * SAMPLE <= before:
-            self.start += len(self._parts.popleft()) * SAMPLE
+            count = len(self._parts.popleft())
+            self.start += count * SAMPLE
+            self._length -= count
+
+    def _append(self, samples: Samples) -> None:
+        self._parts.append(samples)
+        self._length += len(samples)

@@ -5,6 +5,7 @@
 Both cut speech into segments by one rule, `Segments`. Whether a silence is the end of a *turn* is decided elsewhere.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -130,7 +131,7 @@ class _Detector(ABC):
             change = segments.feed(t, probability)
             if change:
                 emits.append(change)
-            emits.append(Emit(VOICE, t, Voice(probability, segments.speaking)))
+            emits.append(Emit(VOICE, t, Voice(probability, segments.speaking, level_db(samples))))
             self._t = t
         return emits
 
@@ -232,3 +233,10 @@ class WebRtcVad(_Detector):
         except ImportError as error:
             raise DependencyMissing("webrtcvad-wheels", "fallback", "voice detection without a model file") from error
         self._vad = webrtcvad.Vad(self._mode)
+
+
+def level_db(samples: Samples) -> float:
+    """Root mean square of int16[samples] in dB of full scale, to a tenth; -120 for silence."""
+    wide = samples.astype(np.float64)
+    power = float(wide @ wide) / max(1, len(wide))
+    return round(10 * math.log10(power / 32768.0**2), 1) if power > 0 else -120.0

@@ -18,7 +18,7 @@ from streams.packet import Packet
 from streams.recording.header import RECORD, Header
 from streams.recording.schemas import PLACE_WIRE, WIRES, Place, Wire, place_after, place_of
 from streams.recording.spool import Spool
-from streams.topics import ALL, Topic
+from streams.topics import RECORDED, Topic
 from streams.types import Fault
 
 CHUNK_BYTES = 64 << 10
@@ -119,7 +119,7 @@ class Recorder:
     """
 
     name = "recorder"
-    reads: tuple[Topic[Any], ...] = ALL
+    reads: tuple[Topic[Any], ...] = RECORDED
 
     def __init__(self, path: str | PathLike[str], header: Header) -> None:
         self.path = Path(path)
