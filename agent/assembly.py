@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from agent import registry
 from agent.conductor import Conductor
@@ -20,8 +20,12 @@ from streams.bus import Bus, Lane
 from streams.clock import Clock, wall_now
 from streams.devices.speaker import SimulatedSpeaker
 from streams.encoders.speech import SpeechEncoder
-from streams.ports import Encoder, Publisher, Source, Tap
+from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
+
+
+MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
+"""Makes a speaker for a session, inside its loop: publisher, clock, rate in Hertz."""
 
 
 class AgentBody:
@@ -29,13 +33,20 @@ class AgentBody:
 
     tools: functions a policy may `Call`, besides the default ones (`embodied.toolbox.tool` says what they look like)
     installed: also those of installed packages (entry points `visavis.tools`), where `tools` has none of their name
+    speaker: makes what the voice comes out of, at the voice's rate (default: the simulated one)
     Raises `ToolError` for what cannot be a tool.
     """
 
     def __init__(
-        self, config: Config, tools: Sequence[Tool | Callable[..., Any]] = (), *, installed: bool = True
+        self,
+        config: Config,
+        tools: Sequence[Tool | Callable[..., Any]] = (),
+        *,
+        installed: bool = True,
+        speaker: MakeSpeaker | None = None,
     ) -> None:
         self.config = config
+        self._speaker = speaker or self._simulated
         own = [each if isinstance(each, Tool) else tool(each) for each in tools]
         others = registry.installed("tools") if installed else {}
         made = [each if isinstance(each, Tool) else tool(each, name=name) for name, each in others.items()]
@@ -55,13 +66,7 @@ class AgentBody:
     async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
         """See `BodyPort`."""
         config = self.config
-        speaker = SimulatedSpeaker(
-            publisher,
-            clock,
-            self.voice.rate,
-            block_ms=config.speaker.block_ms,
-            latency_blocks=config.speaker.latency_blocks,
-        )
+        speaker = self._speaker(publisher, clock, self.voice.rate)
         speech = SpeechActuator(self.voice, speaker, publisher, clock)
         actuators: list[Any] = [speech, Toolbox([*default_tools(speech), *self.tools], clock)]
         if config.body.motion != "none":
@@ -73,6 +78,12 @@ class AgentBody:
                 await body.run(lane, publisher, clock)
             finally:
                 await body.aclose()
+
+    def _simulated(self, publisher: Publisher, clock: Clock, rate: int) -> Speaker:
+        section = self.config.speaker
+        return SimulatedSpeaker(
+            publisher, clock, rate, block_ms=section.block_ms, latency_blocks=section.latency_blocks
+        )  # fmt: skip
 
 
 def hearing(config: Config) -> list[Encoder]:

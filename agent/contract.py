@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect as kinds
 
 from streams.topics import ALL, Keep, Topic
-from streams.types import Audio, Image, Word
+from streams.types import Audio, Face, Image, Word
 
 COMMON = {
     "segment": "running number of the stretch of speech it belongs to",
@@ -38,6 +38,8 @@ COMMON = {
     "arguments": "its arguments by name",
     "on_cut": "what becomes of it when its turn is cut: it is finished, or cancelled",
     "detail": "reason in words",
+    "evidence": "what it was decided from, by name",
+    "value": "the figure",
     "message": "what and what to do",
 }
 MEDIA: dict[type, dict[str, tuple[str, str]]] = {
@@ -85,15 +87,17 @@ def contract() -> str:
     parts = [HEAD]
     for topic in ALL:
         parts.append(f"## Topic `{topic.name}`\n\n{_queue(topic)}\n")
-        parts += [_section(each) for each in topic.types if topic.name != "playback"]
+        parts += [_section(each) for each in topic.types if topic.name not in ("playback", "clean")]
     parts.append("## Parts of events\n")
-    parts.append(_section(Word))
+    parts += [_section(each) for each in (Word, Face)]
     return "\n".join(parts)
 
 
 def _queue(topic: Topic[Any]) -> str:
     if topic.name == "playback":
         return "What the speaker really played, as `Audio`; `start` is the place on the session's sample clock."
+    if topic.name == "clean":
+        return "`audio` after the echo canceller, as `Audio`. Not recorded: a replay computes it again."
     if isinstance(topic.queue, Keep):
         return "Nothing on it is ever dropped."
     return f"A slow reader gets the newest {topic.queue.depth} only; a recorder may miss some, and `order` shows it."

@@ -174,7 +174,10 @@ class Typed(Struct, frozen=True, tag=True):
 
 
 class StopPressed(Struct, frozen=True, tag=True):
-    """Somebody pressed stop: as good as the spoken word, and as fast. by: where, such as "console"."""
+    """Somebody pressed stop: as good as the spoken word, and as fast.
+
+    by: where, such as "console"
+    """
 
     by: str
 
@@ -407,7 +410,10 @@ class Fault(Struct, frozen=True, tag=True):
 
 
 class Recovered(Struct, frozen=True, tag=True):
-    """What a `Fault` of the same `where` told is over. message: in words"""
+    """What a `Fault` told is over.
+
+    where: component, as in the `Fault`;  message: in words
+    """
 
     where: str
     message: str = ""
