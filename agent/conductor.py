@@ -1,6 +1,6 @@
 """The conductor: feeds the turn-taker and the policy, and turns their decisions into actions.
 
-It is a deterministic function of its input, the packets of PERCEPT and FEEDBACK with their times of publication:
+It is a deterministic function of its input, the packets of VOICE, PERCEPT and FEEDBACK with their times of publication:
 - before a packet is looked at, every deadline that lies before it has been dealt with, however late a timer fires;
 - what it publishes carries as `t` the logical time of its cause (a packet's `at`, or a deadline), not of the loop;
 - a reply runs its next step before the next packet is looked at.
@@ -24,7 +24,7 @@ from streams.bus import Lane
 from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
-from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN
+from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN, VOICE
 from streams.types import (
     Action,
     Call,
@@ -41,13 +41,17 @@ from streams.types import (
     Resume,
     Say,
     SensesEnded,
+    StopPressed,
     TurnCommitted,
     TurnDropped,
     TurnOpened,
     TurnWaiting,
+    Typed,
+    Voice,
     Words,
 )
 
+NOBODY = -1  # the stretch of speech of a stop that nobody spoke
 INTERRUPTED = "Interrupted"
 """Error name of the `Fault` by which a session says that it must end now."""
 
@@ -55,7 +59,7 @@ INTERRUPTED = "Interrupted"
 class Conductor:
     """Runs one conversation. One per session; `run` may be called once."""
 
-    reads = (PERCEPT, FEEDBACK)
+    reads = (VOICE, PERCEPT, FEEDBACK)
 
     def __init__(self, turns: TurnTaker, policy: Policy, reflex: Reflex) -> None:
         self.turns = turns
@@ -76,7 +80,7 @@ class Conductor:
     ) -> None:
         """Conduct until the senses have ended (see `finish`) and everything that was begun has been said and done.
 
-        lane: over PERCEPT and FEEDBACK;  report: told of expected failures of the policy (`PolicyError`), which end
+        lane: over `reads`;  report: told of expected failures of the policy (`PolicyError`), which end
         its reply and not the session. Raises what else the policy raises. Cancelling it cancels running replies.
         """
         self._lane, self._publisher, self._report = lane, publisher, report
@@ -85,12 +89,12 @@ class Conductor:
             while not (self._told_ended and self._done):
                 deadline = self.turns.deadline
                 packet = await lane.get(deadline)
-                if packet is None:
-                    self._between(clock.now())
-                else:
+                await self._expire(clock.now() if packet is None else packet.at)
+                if packet is not None:
                     self._take(packet)
-                if self._replies:
-                    await asyncio.sleep(0)  # a reply runs its next step before the next packet is looked at
+                elif self._senses_ended and not self._told_ended:
+                    self._end(clock.now())
+                await self._step()
                 if lane.ended:
                     break
 
@@ -106,31 +110,45 @@ class Conductor:
 
     # --- input
 
-    def _between(self, now: int) -> None:
-        """No packet: a deadline has come, or the senses have ended."""
-        self._expire(now)
-        if self._senses_ended and not self._told_ended:
-            self._told_ended = True
-            self._now = max(self._now, now)
-            self._decide([SensesEnded(), *self.turns.finish(self._now)])
+    async def _step(self) -> None:
+        """Let replies run their next step before anything else is looked at: so it has the time of its cause."""
+        if self._replies:
+            await asyncio.sleep(0)
 
-    def _take(self, packet: Packet[Any]) -> None:
-        self._expire(packet.at)
-        self._now = packet.at
-        data = packet.data
-        if isinstance(data, Outcome):
-            self._waiting_for.discard(data.id)
-        elif isinstance(data, Words) and (stop := self._reflex.feed(data)) is not None:
-            self._stop(data.segment, stop.word)
-        elif isinstance(data, Fault) and data.error == INTERRUPTED:
-            self._interrupt()
-        self._observe(packet)
-        self._offer_floor()
-
-    def _expire(self, until: int) -> None:
+    async def _expire(self, until: int) -> None:
+        """Deal with every deadline up to `until`."""
         while (deadline := self.turns.deadline) is not None and deadline <= until:
             self._now = max(self._now, deadline)
             self._decide(self.turns.expire(deadline))
+            await self._step()
+
+    def _end(self, now: int) -> None:
+        """The senses have ended."""
+        self._told_ended = True
+        self._now = max(self._now, now)
+        self._decide([SensesEnded(), *self.turns.finish(self._now)])
+
+    def _take(self, packet: Packet[Any]) -> None:
+        self._now = packet.at
+        match packet.data:
+            case Voice():
+                if decisions := self.turns.feed(packet):
+                    self._decide(decisions)
+                return  # thirty a second, and nothing that a policy might want to see
+            case Outcome(id=number):
+                self._waiting_for.discard(number)
+            case Words() as words if (stop := self._reflex.feed(words)) is not None:
+                self._stop(words.segment, stop.word)
+            case Typed(text=text) if (word := self._reflex.typed(text)) is not None:
+                self._stop(NOBODY, word)
+                self.policy.observe(packet)
+                return
+            case StopPressed():
+                self._stop(NOBODY, "pressed")
+            case Fault(error=error) if error == INTERRUPTED:
+                self._interrupt()
+        self._observe(packet)
+        self._offer_floor()
 
     def _observe(self, packet: Packet[Any]) -> None:
         self.policy.observe(packet)

@@ -165,6 +165,8 @@ def json_type(kind: kinds.Type) -> str:
             return f"object of {json_type(value)}"
         case kinds.VarTupleType(item_type=item) | kinds.ListType(item_type=item):
             return f"array of {json_type(item)}"
+        case kinds.TupleType(item_types=items):
+            return f"array of {len(items)}: {', '.join(map(json_type, items))}"
         case kinds.StructType(cls=cls):
             return cls.__name__
         case kinds.AnyType():

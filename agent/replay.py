@@ -25,10 +25,26 @@ from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
 from streams.recording import Recording
-from streams.topics import ACTION, AUDIO, FEEDBACK, IMAGE, PERCEPT, TURN, VOICE, Topic
-from streams.types import Call, Command, Fault, Outcome, Played, PlayStarted, Say, SensesEnded, TurnCommitted
+from streams.topics import ACTION, AUDIO, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE, Topic
+from streams.types import (
+    Call,
+    Command,
+    Faces,
+    Fault,
+    Gauge,
+    Outcome,
+    Played,
+    PlayStarted,
+    Recovered,
+    Say,
+    SensesEnded,
+    StopPressed,
+    TurnCommitted,
+    Typed,
+)
 
 Mode = Literal["media", "percepts"]
+GIVEN = (Typed, StopPressed)  # percepts that no encoder makes: they are as recorded
 TOLERANCE = 1e-3  # of recomputed probabilities: another processor rounds differently and must not decide differently
 
 
@@ -65,14 +81,16 @@ class Replay:
         self.replayed: list[Packet[Any]] = []
         self.percepts: list[Difference] = []
         self.first: Difference | None = None
-        sensed = (AUDIO, IMAGE, VOICE, PERCEPT) if mode == "media" else (PERCEPT,)
+        sensed = (AUDIO, IMAGE, VOICE, PERCEPT) if mode == "media" else (VOICE, PERCEPT)
+        heard = (PLAYBACK,) if mode == "media" else ()  # what the echo canceller takes away
         self.writes: tuple[Topic[Any], ...] = sensed
         self.body = _Body(self, shadow)
         self._shadow = shadow
         self._free = free
         self._embodies = embodied and shadow is not None
-        self._walk: Iterator[Packet[Any]] = recording.packets((*sensed, TURN, ACTION, FEEDBACK))
+        self._walk: Iterator[Packet[Any]] = recording.packets((*sensed, *heard, TURN, ACTION, FEEDBACK))
         self._left = {topic: recording.counts.get(topic.name, 0) for topic in (AUDIO, IMAGE, VOICE)}
+        self._looked_at = _looked_at(recording) if mode == "media" else frozenset()
         self._passed = 0
         self._made: dict[type, deque[tuple[Topic[Any], int, Any]]] = {}
         self._held: dict[tuple[Any, ...], tuple[Topic[Any], int, Any]] = {}
@@ -206,9 +224,15 @@ class Replay:
             if self.first is None and len(self.replayed) < self._passed:
                 self._diverge(Difference(_line(packet), None))
         elif topic is FEEDBACK:
-            if not self._embodies:
+            if not self._embodies or isinstance(packet.data, Gauge | Fault | Recovered):
                 self._tell(packet)
-        elif self.mode == "percepts" or topic is AUDIO or topic is IMAGE:
+        elif topic is PLAYBACK:
+            if not self._embodies:
+                self._bus.publish(topic, packet.t, packet.data)
+        elif topic is IMAGE:
+            if self._free or not self._looked_at or packet.seq in self._looked_at:
+                self._bus.publish(topic, packet.t, packet.data)
+        elif self.mode == "percepts" or topic is AUDIO or isinstance(packet.data, GIVEN):
             self._bus.publish(topic, packet.t, packet.data)
         elif not self._free:
             await self._perceive(packet)
@@ -268,6 +292,11 @@ class _Place:
 
     def __init__(self, publish: Callable[[Topic[Any], int, Any], Any]) -> None:
         self.publish = publish
+
+
+def _looked_at(recording: Recording) -> frozenset[int]:
+    """`seq` of the pictures that percepts were made from: an encoder that was busy has missed the others."""
+    return frozenset(packet.data.image for packet in recording.packets((PERCEPT,)) if isinstance(packet.data, Faces))
 
 
 def _ended(decided: list[Packet[Any]], recording: Recording) -> bool:

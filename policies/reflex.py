@@ -85,3 +85,7 @@ class Reflex:
             return None
         self._fired = heard.segment
         return Stop(heard.segment, word)
+
+    def typed(self, text: str) -> str | None:
+        """The stop word, if nothing but one (and courtesy) was typed: who types has time for a sentence."""
+        return find_stop(text, self._words, language=self._language, anywhere=False)

@@ -4,7 +4,10 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
-from streams.types import Word, Words
+from streams.types import Voice, Word, Words
+
+VOICED = 0.6
+"""Probability from which a hop counts as speech when its loudness is measured."""
 
 
 @dataclass
@@ -13,6 +16,7 @@ class Stretch:
 
     number: the detector's `segment`;  decided_ns: when its end became known
     model: newest P(end) of the turn model
+    echo: what `Echo.similarity` was while it went on
     """
 
     number: int
@@ -21,6 +25,23 @@ class Stretch:
     decided_ns: int = 0
     words: Words | None = None
     model: float | None = None
+    echo: list[float] = field(default_factory=list)
+    _level_sum: float = 0.0
+    _hops: int = 0
+
+    def hear(self, voice: Voice) -> None:
+        """Take in one hop of voice activity."""
+        if voice.probability >= VOICED:
+            self._level_sum += voice.level_db
+            self._hops += 1
+
+    def level_db(self, hops: int = 5) -> float | None:
+        """How loud it is, mean of its voiced hops in dB of full scale; None before there are `hops` of them."""
+        return self._level_sum / self._hops if self._hops >= hops else None
+
+    def is_echo(self, bar: float) -> bool:
+        """Whether it sounds like the agent's own voice rather than somebody's, in most of what was judged of it."""
+        return bool(self.echo) and sum(each >= bar for each in self.echo) * 2 > len(self.echo)
 
     @property
     def final(self) -> bool:
@@ -79,6 +100,14 @@ class UserTurn:
     def spoken_ns(self) -> int:
         """How long it was voiced, silences left out."""
         return sum((s.end_ns if s.end_ns is not None else s.start_ns) - s.start_ns for s in self.stretches)
+
+    def level_db(self) -> float | None:
+        """How loud its loudest stretch was; None if too little was heard."""
+        return max((level for s in self.stretches if (level := s.level_db()) is not None), default=None)
+
+    def is_echo(self, bar: float) -> bool:
+        """Whether all of it was the agent's own voice."""
+        return all(stretch.is_echo(bar) for stretch in self.stretches)
 
     def stretch(self, number: int) -> Stretch | None:
         """Its stretch `number`, if it is one of this turn's."""

@@ -5,25 +5,26 @@ the decisions taken, each with its evidence, and nothing else is a decision. Wha
 the conductor's work.
 
 A person's turn:   opened ─ speaking ⇄ waiting ─ committed (exactly once) | dropped
-Over the agent:    paused ─ resumed (backchannel, noise) | cut (interruption, stop)
+Over the agent:    paused ─ resumed (backchannel, noise, echo, aside) | cut (interruption, stop)
+
+What is typed is a turn of its own, taken when nobody is in the middle of one.
 
 Words are bound to turns by the stretch of speech they belong to, that is by audio time, never by arrival. Nothing can
 hang: every wait has a bound, and the reason of its end is in the decision.
 """
 
 from collections.abc import Collection
-from typing import Annotated, Any, TypeAlias
+from typing import Any
 
-from msgspec import Meta
-
-from policies.endpointing import EndpointingConfig, judge
-from policies.overlap import Overlap
+from policies.endpointing import judge
+from policies.overlap import Hearing, Milliseconds, Overlap, OverlapConfig
 from policies.reflex import nothing_but
-from policies.transcript import Stretch, UserTurn
+from policies.transcript import VOICED, Stretch, UserTurn
 from streams.clock import MS
 from streams.packet import Packet
 from streams.types import (
     Decision,
+    Echo,
     Outcome,
     OverlapCut,
     OverlapPaused,
@@ -36,30 +37,25 @@ from streams.types import (
     TurnEnd,
     TurnOpened,
     TurnWaiting,
+    Typed,
+    Voice,
     Words,
 )
 
-Milliseconds: TypeAlias = Annotated[int, Meta(ge=0, le=600_000)]
+ECHO_NS = 250 * MS  # how long an `Echo` says something about what is heard now
+BACK_NS = 300 * MS  # as loud as usual for so long, somebody who spoke aside speaks to the agent
+LEARNT = 0.3  # share of the newest turn in what is taken for the usual loudness
 
 
-class TurnConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
-    """Bounds of turn-taking, in milliseconds; see `EndpointingConfig` for those of the wait.
+class TurnConfig(OverlapConfig, frozen=True, forbid_unknown_fields=True):
+    """Bounds of turn-taking, in milliseconds; see `EndpointingConfig` for the wait and `OverlapConfig` for overlaps.
 
     final_grace_ms: how long after the wait the recogniser's final words are waited for
     noise_ms: speech shorter than this in which no word was understood is noise, not a turn
-
-    Over the agent, counted from its pause:
-    overlap_decide_ms: how long partial words are only listened to
-    overlap_max_ms: how long it may take at all: whoever speaks longer over the agent interrupts it (one who says
-        nothing but backchannels has another `overlap_decide_ms`)
-    murmur_ms: speech shorter than this that was not understood was no wish for the floor
     """
 
     final_grace_ms: Milliseconds = 700
     noise_ms: Milliseconds = 450
-    overlap_decide_ms: Milliseconds = 400
-    overlap_max_ms: Milliseconds = 1000
-    murmur_ms: Milliseconds = 800
 
 
 class TurnTaker:
@@ -86,6 +82,10 @@ class TurnTaker:
         self._replying: set[int] = set()
         self._saying: dict[int, int] = {}
         self._asked = False
+        self._typed: list[str] = []
+        self._usual_db: float | None = None  # of speech to the agent
+        self._echo: tuple[int, float] = (-ECHO_NS, 0.0)  # newest `Echo`: when, how similar
+        self._aside: tuple[int, int] | None = None  # stretch that goes on, not to us; since when it has been loud
 
     # --- what others may know
 
@@ -110,9 +110,15 @@ class TurnTaker:
     # --- input
 
     def feed(self, packet: Packet[Any]) -> list[Decision]:
-        """Take one packet in (percepts, the agent's own actions, feedback); returns what follows from it."""
+        """Take one packet in (percepts, voice activity, the agent's own actions, feedback); returns what follows."""
+        decisions = self._feed(packet)
+        return decisions + self._take_typed(packet.at) if self._typed else decisions
+
+    def _feed(self, packet: Packet[Any]) -> list[Decision]:
         now = packet.at
         match packet.data:
+            case Voice() as voice:
+                return self._voice(voice, packet.t, now)
             case SpeechStarted(segment=number):
                 return self._speech_started(number, packet.t, now)
             case SpeechEnded(segment=number, decided_ns=decided):
@@ -121,6 +127,10 @@ class TurnTaker:
                 return self._words(words, now)
             case TurnEnd(segment=number, probability=probability):
                 return self._turn_end(number, probability, now)
+            case Echo(similarity=similarity):
+                return self._echoed(similarity, packet.t, now)
+            case Typed(text=text):
+                self._typed.append(text)
             case Say(text=text, turn=turn, id=number):
                 return self._say(text, turn, number, packet.t)  # our own: its time is that of its cause
             case Outcome(action="Say", id=number):
@@ -136,7 +146,7 @@ class TurnTaker:
         for turn in self._turns():
             if turn is not self._open or self._overlap is None:
                 decisions += self._commit_if_due(turn, now)
-        return decisions
+        return decisions + self._take_typed(now)
 
     def replied(self, turn: int, now: int) -> list[Decision]:
         """The reply to `turn` has no more actions (it may still be speaking)."""
@@ -152,7 +162,7 @@ class TurnTaker:
         if agent is None:
             return []
         text = turn.transcript().text if turn else ""
-        return self._cut(agent, turn.number if turn else 0, "stop", text, now)
+        return self._cut(agent, turn, "stop", text, now)
 
     def unasked(self, now: int) -> TurnCommitted | None:
         """A turn for the agent's own wish to speak; None while anybody else has or wants the floor."""
@@ -165,13 +175,14 @@ class TurnTaker:
     def finish(self, now: int) -> list[Decision]:
         """The stream has ended: nobody will speak any more, so whatever is open is decided now."""
         decisions: list[Decision] = []
+        self._aside = None
         if self._overlap is not None:
             decisions += self._classify(now, last=True)
         for turn in self._turns():
             for stretch in turn.stretches:
                 stretch.end_ns = now if stretch.end_ns is None else stretch.end_ns
             decisions += self._commit(turn, "end_of_stream", now)
-        return decisions
+        return decisions + self._take_typed(now)
 
     # --- a person's turn
 
@@ -190,7 +201,36 @@ class TurnTaker:
         turn.until_ns = None
         return decisions + self._overlap_if_agent_speaks(turn, now)
 
+    def _voice(self, voice: Voice, t: int, now: int) -> list[Decision]:
+        """One hop: how loud the speech is, and whether somebody who spoke aside now speaks up."""
+        turn = self._open
+        if turn is not None and turn.stretches[-1].end_ns is None:
+            turn.stretches[-1].hear(voice)
+        if self._aside is None or self._usual_db is None or voice.probability < VOICED:
+            return []
+        number, since = self._aside
+        if voice.level_db < self._usual_db - self.config.aside_db / 2:
+            self._aside = (number, t)
+        elif t - since >= BACK_NS:
+            self._aside = None
+            return self._speech_started(number, since, now)
+        return []
+
+    def _echoed(self, similarity: float, t: int, now: int) -> list[Decision]:
+        """The canceller says how much of what is heard is the agent's own voice."""
+        self._echo = (now, similarity)
+        turn = self._open
+        if turn is None or turn.stretches[-1].end_ns is not None:
+            return []
+        if t >= turn.stretches[-1].start_ns:
+            turn.stretches[-1].echo.append(similarity)
+        if self._overlap is not None:
+            return self._classify(now)
+        return self._overlap_if_agent_speaks(turn, now)
+
     def _speech_ended(self, number: int, end: int, decided: int, now: int) -> list[Decision]:
+        if self._aside is not None and self._aside[0] == number:
+            self._aside = None
         turn = self._turn_of(number)
         stretch = turn.stretch(number) if turn else None
         if turn is None or stretch is None:
@@ -263,12 +303,19 @@ class TurnTaker:
         heard = turn.transcript()
         if turn.stopped and self._ends_in_stop(heard.text):
             return [TurnDropped(turn.number, "stop", heard.text)]
+        if turn.is_echo(self.config.echo_similarity) and not heard.complete:
+            return [TurnDropped(turn.number, "echo", heard.text or heard.guess)]
         if not heard.text and (not heard.guess or turn.spoken_ns < self.config.noise_ms * MS):
             return [TurnDropped(turn.number, "no_words", heard.guess)]
+        if not heard.text and self._hearing.is_aside(turn):
+            return [TurnDropped(turn.number, "aside", heard.guess)]
         decisions: list[Decision] = []
         agent = self.agent_turn
         if agent is not None:  # one reply at a time: what the agent is still saying belongs to an older turn
-            decisions += self._cut(agent, turn.number, "new_turn", heard.text, now)
+            decisions += self._cut(agent, turn, "new_turn", heard.text, now)
+        level = turn.level_db()
+        if level is not None and heard.text:
+            self._usual_db = level if self._usual_db is None else self._usual_db + LEARNT * (level - self._usual_db)
         self._replying.add(turn.number)
         self._asked = False
         decisions.append(
@@ -285,6 +332,22 @@ class TurnTaker:
                 turn.evidence,
             )
         )
+        return decisions
+
+    def _take_typed(self, now: int) -> list[Decision]:
+        """What was typed becomes a turn as soon as nobody is in the middle of one."""
+        decisions: list[Decision] = []
+        while self._typed and not self._turns():
+            text = self._typed.pop(0)
+            self._last_turn += 1
+            number, agent = self._last_turn, self.agent_turn
+            decisions.append(TurnOpened(number, now))
+            if agent is not None:
+                self._silence(agent)
+                decisions.append(OverlapCut(agent, number, "typed", text))
+            self._replying.add(number)
+            self._asked = False
+            decisions.append(TurnCommitted(number, text, (), 1.0, now, now, "typed"))
         return decisions
 
     def _ends_in_stop(self, text: str) -> bool:
@@ -306,17 +369,15 @@ class TurnTaker:
 
     def _overlap_if_agent_speaks(self, turn: UserTurn, now: int) -> list[Decision]:
         agent = self.agent_turn
-        if agent is None or self._overlap is not None:
+        if agent is None or self._overlap is not None or self._hears_itself(turn, now):
             return []
-        config = self.config
-        self._overlap = Overlap.begin(
-            agent,
-            now,
-            decide_ms=config.overlap_decide_ms,
-            max_ms=config.overlap_max_ms,
-            murmur_ms=config.murmur_ms,
-        )
+        self._overlap = Overlap.begin(agent, now, self.config)
         return [OverlapPaused(agent, turn.number)]
+
+    def _hears_itself(self, turn: UserTurn, now: int) -> bool:
+        """What opened `turn` is the agent's own voice, as far as is known: no reason to pause."""
+        at, similarity = self._echo
+        return now - at <= ECHO_NS and similarity >= self.config.echo_similarity and not turn.transcript().text
 
     def _agent_ended(self, now: int) -> list[Decision]:
         """If the agent has nothing more to say, there is nothing to speak over: the overlap is an ordinary turn."""
@@ -331,28 +392,42 @@ class TurnTaker:
         if overlap is None or turn is None:
             self._overlap = None
             return []
-        verdict = overlap.classify(turn, now, language=self._language, asked=self._asked, last=last)
+        hearing = self._hearing
+        verdict = overlap.classify(turn, now, hearing=hearing, last=last)
         if verdict == "undecided":
             return []
-        heard = turn.transcript()
+        heard, evidence = turn.transcript(), hearing.evidence(turn, now)
         if verdict == "interruption":
-            return self._cut(overlap.agent, turn.number, verdict, heard.text or heard.guess, now)
+            return self._cut(overlap.agent, turn, verdict, heard.text or heard.guess, now)
         self._overlap = None
         self._forget(turn)
+        if verdict == "aside" and turn.speaking:
+            self._aside = (turn.stretches[-1].number, now)
+        dropped = verdict if verdict in ("echo", "aside") else "backchannel" if heard.text else "no_words"
         return [
-            OverlapResumed(overlap.agent, turn.number, verdict, heard.text),
-            TurnDropped(turn.number, "backchannel" if heard.text else "no_words", heard.text),
+            OverlapResumed(overlap.agent, turn.number, verdict, heard.text, evidence),
+            TurnDropped(turn.number, dropped, heard.text),
         ]
 
-    def _cut(self, agent: int, by: int, reason: str, text: str, now: int) -> list[Decision]:
+    @property
+    def _hearing(self) -> Hearing:
+        return Hearing(self.config, self._language, self._asked, self._usual_db)
+
+    def _cut(self, agent: int, turn: UserTurn | None, reason: str, text: str, now: int) -> list[Decision]:
+        """Turn `agent` of the agent ends here, because of `turn` (None: nobody's in particular)."""
+        self._silence(agent)
+        evidence = self._hearing.evidence(turn, now) if turn is not None else {}
+        by = turn.number if turn is not None else 0
+        decisions: list[Decision] = [OverlapCut(agent, by, reason, text, evidence)]
+        if turn is not None and turn is self._open:
+            decisions += self._review(turn, now)
+        return decisions
+
+    def _silence(self, agent: int) -> None:
+        """The agent's turns up to `agent` are over, whatever of them is still to come."""
         self._overlap = None
         self._replying = {turn for turn in self._replying if turn > agent}
         self._saying = {number: turn for number, turn in self._saying.items() if turn > agent}
-        decisions: list[Decision] = [OverlapCut(agent, by, reason, text)]
-        turn = self._open
-        if turn is not None and turn.number == by:
-            decisions += self._review(turn, now)
-        return decisions
 
     # --- small things
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from streams.bus import Bus
 from streams.clock import Clock
 from streams.ports import Emit, Encoder, Publisher
+from streams.topics import PLAYBACK
 from streams.worker import Worker
 
 
@@ -24,8 +25,10 @@ async def pump(encoder: Encoder, bus: Bus, clock: Clock, out: Publisher | None =
     worker = Worker(clock, encoder.name)
     try:
         with bus.open(*encoder.reads, reader=encoder.name) as lane:
-            for topic in encoder.writes:
-                lane.end(topic)  # an encoder that follows another on its own topic must not wait for itself to end it
+            for topic in (*encoder.writes, PLAYBACK):
+                # An encoder that follows another on its own topic must not wait for itself to end it; and what the
+                # agent says does not keep its ears open.
+                lane.end(topic)
             async for packet in lane:
                 cost = encoder.cost(packet)
                 if cost:
