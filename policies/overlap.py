@@ -84,9 +84,9 @@ class Overlap(Struct):
                 return "noise"
             return "aside" if aside else "interruption"
         # Partial words come and go. The agent is silent already, so nothing is lost by hearing some more of them.
-        if now >= self.words_ns and aside:
+        if now >= self.words_ns and aside and (last or not heard.text):
             return "aside"
-        if not listener and now >= self.words_ns and len(heard.words) >= TELLING:
+        if not listener and not aside and now >= self.words_ns and len(heard.words) >= TELLING:
             return "interruption"
         if last:  # somebody has spoken over the agent for longer than any backchannel takes
             return "interruption"

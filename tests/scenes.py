@@ -5,8 +5,8 @@ from typing import Any
 
 from streams.clock import MS, Clock
 from streams.ports import Publisher
-from streams.topics import PERCEPT, Topic
-from streams.types import Percept, SpeechEnded, SpeechStarted, TurnEnd, Word, Words
+from streams.topics import PERCEPT, VOICE, Topic
+from streams.types import Percept, SpeechEnded, SpeechStarted, TurnEnd, Voice, Word, Words
 
 ONSET_MS = 80
 OFFSET_MS = 200
@@ -16,9 +16,9 @@ class Percepts:
     """A source that publishes percepts `(at_ms, t_ms, payload)` at their instants, then ends after `tail_ms`."""
 
     name = "percepts"
-    writes: tuple[Topic[Any], ...] = (PERCEPT,)
+    writes: tuple[Topic[Any], ...] = (VOICE, PERCEPT)
 
-    def __init__(self, scene: Sequence[tuple[float, float, Percept]], tail_ms: float = 2000) -> None:
+    def __init__(self, scene: Sequence[tuple[float, float, Percept | Voice]], tail_ms: float = 2000) -> None:
         self.scene = sorted(scene, key=lambda item: item[0])
         self.tail_ms = tail_ms
 
@@ -31,7 +31,7 @@ class Percepts:
     async def run(self, bus: Publisher, clock: Clock) -> None:
         for at_ms, t_ms, payload in self.scene:
             await clock.sleep_until(round(at_ms * MS))
-            bus.publish(PERCEPT, round(t_ms * MS), payload)
+            bus.publish(VOICE if isinstance(payload, Voice) else PERCEPT, round(t_ms * MS), payload)
         await clock.sleep_until(clock.now() + round(self.tail_ms * MS))
 
 
@@ -69,3 +69,10 @@ def spoken(
     if p_end is not None:
         scene.append((end_ms + 290, end_ms + 190, TurnEnd(segment, p_end, 190 * MS, "scene")))
     return scene
+
+
+def voiced(start_ms: float, end_ms: float, level_db: float) -> list[tuple[float, float, Voice]]:
+    """The hops of a voice of that loudness."""
+    hops = range(round((end_ms - start_ms) / 32))
+    ends = [start_ms + 32 * (hop + 1) for hop in hops]
+    return [(end, end, Voice(0.95, True, level_db)) for end in ends]

@@ -1,0 +1,142 @@
+"""What is said over the agent, typed to it, or is its own voice: whose turn is it?"""
+
+import pytest
+
+from policies.turns import TurnConfig
+from streams.clock import MS
+from streams.types import (
+    Echo,
+    Halt,
+    Hush,
+    OverlapCut,
+    OverlapPaused,
+    OverlapResumed,
+    Say,
+    StopPressed,
+    TurnCommitted,
+    TurnDropped,
+    TurnOpened,
+    Typed,
+)
+from tests.scenes import spoken, voiced
+from tests.test_conversation import converse
+
+ASK = [*voiced(1000, 2000, -26.0), *spoken(1, 1000, 2000, "what time is it")]
+ASIDE = "i will be with you in a minute"
+
+
+def over(start: float, end: float, level_db: float, text: str = "", guess: str = "turn left", **more: object):  # type: ignore[no-untyped-def]
+    """Speech over the agent's answer to `ASK`, which sounds from 2.3 to 3.3 s."""
+    return [*voiced(start, end, level_db), *spoken(2, start, end, text, guess=guess, **more)]  # type: ignore[arg-type]
+
+
+def test_speech_as_loud_as_usual_interrupts_though_it_is_not_understood() -> None:
+    log = converse([*ASK, *over(2500, 4200, -27.0)])
+    (cut,) = log.of(OverlapCut)
+    assert cut.reason == "interruption"
+    assert cut.evidence["level_db"] == -27.0 and cut.evidence["usual_db"] == -26.0
+    assert cut.evidence["spoken_ms"] > 1000
+
+
+def test_soft_speech_that_is_not_understood_is_for_somebody_else() -> None:
+    log = converse([*ASK, *over(2500, 4200, -41.0)])
+    paused = next(packet for packet in log.packets if isinstance(packet.data, OverlapPaused))
+    resumed = next(packet for packet in log.packets if isinstance(packet.data, OverlapResumed))
+    assert resumed.data.reason == "aside" and resumed.t - paused.t == TurnConfig().overlap_decide_ms * MS
+    assert [drop.reason for drop in log.of(TurnDropped)] == ["aside"]
+    assert not log.of(OverlapCut)
+    assert resumed.data.evidence["level_db"] == -41.0
+
+
+def test_with_no_bar_soft_speech_interrupts_too() -> None:
+    log = converse([*ASK, *over(2500, 4200, -41.0)], TurnConfig(aside_db=0.0))
+    assert [cut.reason for cut in log.of(OverlapCut)] == ["interruption"]
+
+
+def test_a_soft_sentence_that_is_understood_counts() -> None:
+    log = converse([*ASK, *over(2500, 3300, -41.0, "go forward one metre", guess="")])
+    assert [cut.reason for cut in log.of(OverlapCut)] == ["interruption"]
+    assert [turn.text for turn in log.of(TurnCommitted)] == ["what time is it", "go forward one metre"]
+
+
+def test_who_speaks_aside_and_then_up_is_heard_after_all() -> None:
+    """One stretch of speech: a television, over which somebody begins to talk to the agent."""
+    scene = [*ASK, *voiced(2500, 3300, -41.0), *voiced(3300, 4600, -26.0)]
+    log = converse([*scene, *spoken(2, 2500, 4600, "", guess="turn left")])
+    assert [resumed.reason for resumed in log.of(OverlapResumed)] == ["aside"]
+    assert len(log.of(TurnOpened)) == 3, "the question, what was said aside, and what was said aloud"
+    assert log.of(TurnCommitted)[-1].turn == 3
+
+
+def test_speech_aside_while_the_agent_is_silent_gets_no_answer() -> None:
+    later = [*voiced(6000, 7500, -40.0), *spoken(2, 6000, 7500, "", guess="turn left")]
+    log = converse([*ASK, *later])
+    assert [drop.reason for drop in log.of(TurnDropped)] == ["aside"]
+    assert len(log.of(TurnCommitted)) == 1
+
+
+def test_its_own_voice_neither_stops_it_nor_takes_a_turn() -> None:
+    echo = [(t, t - 20, Echo(0.9, 20.0)) for t in range(2400, 3300, 100)]
+    log = converse([*ASK, *echo, *over(2480, 3200, -30.0)])
+    assert not log.of(OverlapPaused)
+    assert [drop.reason for drop in log.of(TurnDropped)] == ["echo"]
+    assert len(log.of(TurnCommitted)) == 1
+
+
+def test_echo_that_is_found_out_after_the_pause_resumes_at_once() -> None:
+    echo = [(t, t - 20, Echo(0.9, 20.0)) for t in range(2650, 3200, 100)]
+    log = converse([*ASK, *echo, *over(2500, 3200, -30.0)])
+    paused = next(packet for packet in log.packets if isinstance(packet.data, OverlapPaused))
+    resumed = next(packet for packet in log.packets if isinstance(packet.data, OverlapResumed))
+    assert resumed.data.reason == "echo" and resumed.t - paused.t < 150 * MS
+    assert resumed.data.evidence["echo"] == 0.9
+
+
+def test_a_person_in_the_echo_is_still_heard() -> None:
+    """Somebody begins to talk while the agent's own voice is coming back."""
+    echo = [(t, t - 20, Echo(0.9)) for t in range(2400, 2600, 100)]
+    talk = [(t, t - 20, Echo(0.1)) for t in range(2600, 3900, 100)]
+    log = converse([*ASK, *echo, *talk, *over(2500, 3800, -27.0)])
+    assert [cut.reason for cut in log.of(OverlapCut)] == ["interruption"]
+    paused = next(packet for packet in log.packets if isinstance(packet.data, OverlapPaused))
+    assert paused.t == 2600 * MS, "as soon as the canceller says that it is not the agent"
+
+
+def test_what_is_typed_is_a_turn() -> None:
+    log = converse([(1000, 1000, Typed("Turn left"))])
+    (turn,) = log.of(TurnCommitted)
+    assert (turn.text, turn.reason, turn.start_ns) == ("Turn left", "typed", 1000 * MS)
+    assert [say.turn for say in log.of(Say)] == [1]
+
+
+def test_what_is_typed_over_the_agent_cuts_it() -> None:
+    log = converse([*ASK, (2600, 2600, Typed("turn left")), (2700, 2700, Typed("turn right"))])
+    assert [(cut.reason, cut.by_turn) for cut in log.of(OverlapCut)] == [("typed", 2), ("typed", 3)]
+    assert [turn.text for turn in log.of(TurnCommitted)] == ["what time is it", "turn left", "turn right"]
+
+
+def test_what_is_typed_waits_for_who_is_speaking() -> None:
+    log = converse([*spoken(1, 1000, 2000, "what time is it"), (1500, 1500, Typed("turn left"))])
+    assert [turn.text for turn in log.of(TurnCommitted)] == ["what time is it", "turn left"]
+    assert [hush.turn for hush in log.of(Hush)] == [1], "and cuts the answer to it"
+
+
+@pytest.mark.parametrize("stop", [StopPressed("console"), Typed("stop"), Typed("Stop, please!")])
+def test_stop_may_be_pressed_and_typed(stop: StopPressed | Typed) -> None:
+    log = converse([*ASK, (2600, 2600, stop)])
+    assert len(log.of(Halt)) == 1
+    (cut,) = log.of(OverlapCut)
+    assert cut.reason == "stop"
+    halt = next(packet for packet in log.packets if isinstance(packet.data, Halt))
+    assert halt.t == 2600 * MS
+    assert len(log.of(TurnCommitted)) == 1, "it gets no other answer"
+
+
+def test_stop_is_pressed_while_nothing_goes_on() -> None:
+    log = converse([(1000, 1000, StopPressed("console"))])
+    assert len(log.of(Halt)) == 1 and not log.of(OverlapCut)
+
+
+def test_a_typed_sentence_with_stop_in_it_is_a_sentence() -> None:
+    log = converse([(1000, 1000, Typed("where is the bus stop"))])
+    assert not log.of(Halt) and len(log.of(TurnCommitted)) == 1
