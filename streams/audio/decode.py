@@ -7,6 +7,7 @@ has exactly `round(samples * rate / source rate)` samples. It knows nothing of s
 
 from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -51,7 +52,7 @@ class Decoder:
         try:
             self._container = av.open(str(path), format=form, options=options)
         except FFmpegError as error:
-            raise SourceError(f"cannot read {path}: it is no sound or video file ({_reason(error)}).") from error
+            raise SourceError(f"cannot read {path}: it is no sound or video file ({reason(error)}).") from error
         try:
             if not self._container.streams.audio:
                 raise SourceError(f"cannot read {path}: there is no sound in it.")
@@ -104,15 +105,14 @@ class Decoder:
                         yield frame
         except FFmpegError as error:
             if isinstance(error, OSError):
-                raise SourceLost(f"cannot read {self.path} to its end: {_reason(error)}.") from error
+                raise SourceLost(f"cannot read {self.path} to its end: {reason(error)}.") from error
             self.damaged += 1  # a file that was cut off
 
     def _timed(self) -> Iterator[tuple["av.AudioFrame", float]]:
         """Frames with the seconds of silence that belong before each."""
         stream, container = self._stream, self._container
-        begin = (container.start_time or 0) / av.time_base
         names = set(container.format.name.split(","))
-        origin = 0.0 if names & _BEGINS_AT_ZERO and begin < _ARBITRARY_S else begin
+        origin = origin_s(container)
         # Only MP4 says exactly where the sound ends, which is inside the last frame.
         end = None
         if "mp4" in names and stream.duration and stream.start_time is not None and stream.time_base:
@@ -189,6 +189,12 @@ class _Stretch:
         return joined
 
 
+def origin_s(container: Any) -> float:
+    """Which time stamp of an open file, in s, is the beginning of its sound and pictures."""
+    begin: float = (container.start_time or 0) / av.time_base
+    return 0.0 if set(container.format.name.split(",")) & _BEGINS_AT_ZERO and begin < _ARBITRARY_S else begin
+
+
 def check_file(path: Path) -> None:
     """Raises `SourceError` unless `path` is a file that may be read and has something in it."""
     try:
@@ -204,7 +210,8 @@ def check_file(path: Path) -> None:
         raise SourceError(f"cannot read {path}: it is empty.")
 
 
-def _reason(error: FFmpegError) -> str:
+def reason(error: FFmpegError) -> str:
+    """What FFmpeg says went wrong, for the middle of a sentence."""
     return str(error.strerror or type(error).__name__).lower()
 
 

@@ -31,7 +31,7 @@ class TrackingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     gone_ms: not found for this long (and in at least two looks), it is gone
     """
 
-    score: Probability = 0.75
+    score: Probability = 0.7
     score_known: Probability = 0.5
     looks: Annotated[int, Meta(ge=1, le=20)] = 2
     gone_ms: Annotated[int, Meta(ge=0, le=10_000)] = 700
