@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from policies import phrasing
+from policies import phrasing, sight
 from policies.numbers import spell
 from policies.scene import Heard, Snapshot, Spoken
 from streams.types import Action, Call, Say, TurnCommitted
@@ -104,6 +104,42 @@ def said(question: Question) -> list[Action]:
     return [Say(f"I said: {words}, before you cut in." if last.cut else f"I said: {words}.")]
 
 
+def people(question: Question) -> list[Action]:
+    """How many people are in sight and where; who they are, nobody knows."""
+    faces = question.scene.seen()
+    if faces is None:
+        return [Say(_blind(question))]
+    told = f"I see {sight.people_placed(faces)}."
+    if faces and question.slots.get("who"):
+        told += " I cannot tell who." if len(faces) > 1 else " I cannot tell who it is."
+    return [Say(told)]
+
+
+def see_me(question: Question) -> list[Action]:
+    """Whether the person is seen: whoever asks is taken for one of those in sight."""
+    faces = question.scene.seen()
+    if faces is None:
+        return [Say(_blind(question))]
+    if not faces:
+        return [Say("No, I see nobody.")]
+    return [
+        Say(f"Yes, I see you {sight.place(faces[0])}." if len(faces) == 1 else f"Yes, I see {sight.people(faces)}.")
+    ]
+
+
+def anybody(question: Question) -> list[Action]:
+    """Whether there is anybody: by sight, or else by the voice that asks."""
+    faces = question.scene.seen()
+    if faces is None:
+        return [Say(f"I hear you. {_blind(question)}")]
+    return [Say(f"Yes, I see {sight.people_placed(faces)}." if faces else "I hear you, but I see nobody.")]
+
+
+def _blind(question: Question) -> str:
+    last = question.scene.sight
+    return sight.blind(None if last is None else question.scene.age_s(last))
+
+
 def add_timer(question: Question) -> list[Action]:
     """A tool call that ends when the timer does."""
     seconds = phrasing.seconds_of(question.slots)
@@ -157,6 +193,9 @@ ANSWERS: dict[str, Callable[[Question], Sequence[Action]]] = {
     "repeat": repeat,
     "heard": heard,
     "said": said,
+    "people": people,
+    "see_me": see_me,
+    "anybody": anybody,
     "add_timer": add_timer,
     "time_left": time_left,
     "cancel_timer": cancel_timer,

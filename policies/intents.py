@@ -18,8 +18,9 @@ from policies.reflex import Reflex, stop_words
 from policies.scene import MS, Done, Scene, Snapshot, Spoken
 from policies.sentences import Sentences, Understood
 from policies.splitting import Part, allowed, split
+from policies.troubles import Troubles
 from streams.packet import Packet
-from streams.types import Action, Halt, Outcome, Say, TurnCommitted, Words
+from streams.types import Action, Command, Halt, Outcome, Say, TurnCommitted, Words
 
 FORBIDDEN = "All right, I will not."
 UNCLEAR = "I did not understand, so I stay where I am."
@@ -34,6 +35,7 @@ class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     move_m, turn_deg: how far "go forward" and "turn left" go
     apologies: turns in a row that may be answered with "I did not catch that" before the policy stays silent
     noise_ms: a turn without any words that is shorter than this is noise and gets no answer
+    tell_faults: say it when the microphone or the camera is gone, and when it is back
     stop_words: None = those of the language
     """
 
@@ -44,6 +46,7 @@ class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
     turn_deg: float = 90.0
     apologies: int = 20
     noise_ms: int = 400
+    tell_faults: bool = True
     stop_words: tuple[str, ...] | None = None
 
 
@@ -59,7 +62,7 @@ class IntentsPolicy:
     """A `Policy` over `sentences`.
 
     wall: wall time of a session time in ns (`Clock.wall`)
-    wants_floor: something is to be said unasked: a timer is done, a motion did not go as announced
+    wants_floor: something is to be said unasked: a timer is done, a motion did not go as announced, the camera is gone
     asking: the agent has asked a yes-or-no question that is still open
     """
 
@@ -76,6 +79,8 @@ class IntentsPolicy:
         self._notices: list[str] = []
         self._announced: dict[int, list[str]] = {}  # by the unasked turn that tells them
         self._answering: set[int] = set()  # turns whose tool call's result is the answer
+        self._troubles = Troubles()
+        self._told_faults: tuple[int, list[str]] = (-1, [])  # the last unasked turn that tells of faults, and what
 
     @property
     def scene(self) -> Snapshot:
@@ -90,6 +95,8 @@ class IntentsPolicy:
     def observe(self, packet: Packet[Any]) -> None:
         """As in the port."""
         self._scene.observe(packet)
+        if self.config.tell_faults:
+            self._troubles.feed(packet)
         data = packet.data
         if isinstance(data, Outcome):
             self._ended(data)
@@ -97,18 +104,23 @@ class IntentsPolicy:
             self._asked = None
         elif isinstance(data, TurnCommitted) and data.reason == "unasked":
             self._announce(data.turn)
-        self.wants_floor = bool(self._notices)
+        self.wants_floor = bool(self._notices or self._troubles.pending)
 
     def reply(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
         """As in the port. Everything is decided in this call; the generator only hands it out."""
-        return _one_by_one(self._decide(turn))
+        actions = self._decide(turn)
+        if turn.reason == "typed":
+            actions = [replace(each, origin="text") if isinstance(each, Command) else each for each in actions]
+        return _one_by_one(actions)
 
     # --- turns
 
     def _decide(self, turn: TurnCommitted) -> Sequence[Action]:
         if turn.reason == "unasked":
             self._announce(turn.turn)
-            return [Say(text) for text in self._announced.get(turn.turn, ())]
+            number, faults = self._told_faults
+            texts = self._announced.get(turn.turn, [])
+            return [Say(text) for text in [*(faults if number == turn.turn else ()), *texts]]
         scene = self._scene.snapshot()
         asked, self._asked = self._asked, None
         stop = Reflex(self._stop_words, language=self.sentences.language).feed(Words(0, turn.text, (), True))
@@ -266,10 +278,12 @@ class IntentsPolicy:
         del self._announced[outcome.turn]
 
     def _announce(self, turn: int) -> None:
+        if self._troubles.pending:
+            self._told_faults = (turn, self._troubles.tell())
         if self._notices:
             self._announced.setdefault(turn, []).extend(self._notices)
             self._notices = []
-            self.wants_floor = False
+        self.wants_floor = False
 
 
 def _spoken(scene: Snapshot, turn: int) -> Spoken | None:

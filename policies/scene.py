@@ -10,10 +10,11 @@ from typing import Any, TypeAlias, TypeVar
 import msgspec
 from msgspec import Struct
 
+from policies.sight import people_placed
 from streams.clock import MS as MS  # noqa: PLC0414 - policies/intents.py takes it from here
 from streams.clock import SECOND
 from streams.packet import Packet
-from streams.types import Call, Command, Fault, Hush, Outcome, OverlapCut, Played, Say, TurnCommitted
+from streams.types import Call, Command, Face, Faces, Fault, Hush, Outcome, OverlapCut, Played, Say, TurnCommitted
 
 
 class Heard(Struct, frozen=True):
@@ -81,15 +82,26 @@ class Timer(Struct, frozen=True):
     due_ns: int
 
 
+class Sight(Struct, frozen=True):
+    """What the eyes saw last: the faces in the picture of `t_ns`, from left to right."""
+
+    t_ns: int
+    faces: tuple[Face, ...]
+
+
 Event: TypeAlias = Heard | Spoken | Done | Trouble
 E = TypeVar("E", Heard, Spoken, Done, Trouble)
 
 
 class Snapshot(Struct, frozen=True):
-    """The scene at `now_ns`, in the order in which things began. Reading it changes nothing."""
+    """The scene at `now_ns`, in the order in which things began. Reading it changes nothing.
+
+    sight: the newest of what was seen; None if nobody ever looked
+    """
 
     now_ns: int
     events: tuple[Event, ...]
+    sight: Sight | None = None
 
     def last(self, kind: type[E], *, before: int | None = None) -> E | None:
         """The newest event of a kind, not counting turn `before` and later ones of the agent and the person."""
@@ -108,13 +120,23 @@ class Snapshot(Struct, frozen=True):
         ]
         return tuple(sorted(running, key=lambda timer: timer.due_ns))
 
-    def age_s(self, event: Event) -> float:
-        """Seconds since `event` ended (or, while it lasts, began)."""
+    def seen(self, fresh_s: float = 2.0) -> tuple[Face, ...] | None:
+        """The faces in sight; None if nobody has looked for longer than `fresh_s`."""
+        if self.sight is None or self.now_ns - self.sight.t_ns > fresh_s * SECOND:
+            return None
+        return self.sight.faces
+
+    def age_s(self, event: Event | Sight) -> float:
+        """Seconds since `event` ended (or, while it lasts, began), or since the look."""
+        if isinstance(event, Sight):
+            return (self.now_ns - event.t_ns) / SECOND
         return (self.now_ns - getattr(event, "end_ns", event.start_ns)) / SECOND
 
     def dialogue(self) -> str:
-        """The scene as text, one event a line, as a language model will read it."""
-        return "\n".join(_line(event) for event in self.events)
+        """The scene as text, one event a line and who is in sight, as a language model will read it."""
+        faces = self.seen()
+        sight = [] if faces is None else [f"(in sight: {people_placed(faces)})"]
+        return "\n".join([*(_line(event) for event in self.events), *sight])
 
 
 class Scene:
@@ -124,6 +146,7 @@ class Scene:
         self._keep = keep
         self._now = 0
         self._count = 0
+        self._sight: Sight | None = None
         self._events: OrderedDict[tuple[str, int], Event] = OrderedDict()
         self._says: dict[int, set[int]] = {}  # turn: texts that have no outcome yet
         self._broken: set[int] = set()  # turns with a text that did not come to its end
@@ -154,13 +177,15 @@ class Scene:
                 self._put("done", data.id, done)
             case Outcome():
                 self._end(data, packet.t)
+            case Faces():
+                self._sight = Sight(packet.t, data.faces)
             case Fault():
                 self._count += 1
                 self._put("fault", self._count, Trouble(data.where, data.error, data.message, packet.t))
 
     def snapshot(self) -> Snapshot:
         """The scene as it is now."""
-        return Snapshot(self._now, tuple(self._events.values()))
+        return Snapshot(self._now, tuple(self._events.values()), self._sight)
 
     def _spoken(self, turn: int, t: int) -> Spoken:
         event = self._events.get(("spoken", turn))
