@@ -1,0 +1,269 @@
+"""Text to answer: the policy of the configuration with a body that has no voice, one for each conversation.
+
+No turn-taking is needed for texts: each is a turn, typed. What the policy says is the answer, taken as heard once it is
+handed over; what it does is carried out by the body of the configuration or refused, and a refusal is told instead of
+what the policy announced. There is no way to speak to Home Assistant unasked, so what cannot be done without (a timer
+that rings) is refused, and what the policy has to tell later (a motion ended early) comes with the next answer.
+"""
+
+import asyncio
+from collections import OrderedDict
+from contextlib import aclosing
+from typing import Any, NamedTuple
+
+import msgspec
+
+from agent import registry
+from agent.config import Config
+from agent.wyoming.errors import Busy, Refusal
+from agent.wyoming.settings import WyomingConfig
+from embodied.body import Body
+from embodied.toolbox import Tool, Toolbox, tool
+from embodied.utterance import say_outcome
+from embodied.voices.words import written_words
+from policies.ports import Policy
+from policies.sentences import Sentences
+from policies.splitting import allowed, split
+from streams.bus import Bus
+from streams.clock import MS, SECOND, Clock
+from streams.topics import ACTION, FEEDBACK, TURN
+from streams.types import Action, Call, Command, Outcome, Played, PlayStarted, Say, TurnCommitted
+
+COMMAND_MS = 300  # how long a body may take to refuse a motion; carried out, it may take longer
+UNASKED = 3  # things the policy may add to one answer
+FAILED = ("refused", "failed", "timeout")
+
+
+class Answer(NamedTuple):
+    """text: what the policy said;  handled: it understood, and what it wanted done was not refused"""
+
+    text: str
+    handled: bool
+
+
+class Dialogue:
+    """One conversation in text. Made on the loop; `run` lives as long as it does, `answer` may be called meanwhile."""
+
+    def __init__(self, config: Config, answer_s: float) -> None:
+        """Raises `VisavisError` where policy or body cannot be made."""
+        self._clock = Clock()
+        self._bus = Bus(self._clock)
+        self._limit = round(answer_s * SECOND)
+        self.policy: Policy = registry.find("policies", config.policy.engine, "policy.engine")(config, self._clock.wall)
+        self._page = Page()
+        installed = [
+            each if isinstance(each, Tool) else tool(each, name=name)
+            for name, each in registry.installed("tools").items()
+        ]
+        actuators: list[Any] = [self._page, Toolbox(installed, self._clock)]
+        if config.body.motion != "none":
+            make = registry.find("actuators", config.body.motion, "body.motion")
+            actuators.append(make(config, self._bus, self._clock))
+        self._body = Body(actuators)
+        self._actions = self._bus.open(ACTION, reader="body")
+        self._feedback = self._bus.open(FEEDBACK, reader="dialogue")
+        self._turns = self._ids = 0
+        self._outcomes: dict[int, Outcome] = {}
+        self._news = asyncio.Event()
+        self._one = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Carry out what is wanted until cancelled; then every motion is halted."""
+        with self._actions, self._feedback:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._body.run(self._actions, self._bus, self._clock), name="body")
+                    async for packet in self._feedback:
+                        self.policy.observe(packet)
+                        if isinstance(packet.data, Outcome):
+                            self._outcomes[packet.data.id] = packet.data
+                            self._news.set()
+            finally:
+                await self._body.aclose()
+
+    async def answer(self, text: str) -> Answer:
+        """What the policy makes of `text`. One after the other; bounded in time.
+
+        Raises `PolicyError` where the policy fails, `Refusal` where it takes too long. Cancelling it cancels the reply.
+        """
+        async with self._one:
+            try:
+                async with asyncio.timeout_at(self._clock.deadline(self._clock.now() + self._limit)):
+                    return await self._answer(text)
+            except TimeoutError:
+                raise Refusal("timeout", f"there was no answer within {self._limit / SECOND:g} s") from None
+            finally:
+                self._page.drop()
+                self._outcomes.clear()
+
+    async def _answer(self, text: str) -> Answer:
+        turn = self._turn(text, "typed")
+        actions = await self._reply(turn)
+        refused = await self._refused(actions)
+        understood = self._understood(turn, actions)
+        if refused:
+            self._page.drop()  # what was announced does not happen
+        said = self._page.deliver(self._bus)
+        for _ in range(UNASKED):
+            if not self.policy.wants_floor:
+                break
+            await self._reply(self._turn("", "unasked"))
+            said += self._page.deliver(self._bus)
+        if refused and not said:
+            said = [f"That was refused: {refused}."]
+        await asyncio.sleep(0)  # the policy is told what was heard before it is asked again
+        return Answer(" ".join(said), understood and not refused)
+
+    def _turn(self, text: str, reason: str) -> TurnCommitted:
+        self._turns += 1
+        now = self._clock.now()
+        turn = TurnCommitted(self._turns, text, (), 1.0, now, now, reason)
+        self.policy.observe(self._bus.publish(TURN, now, turn))
+        return turn
+
+    async def _reply(self, turn: TurnCommitted) -> list[Action]:
+        given: list[Action] = []
+        async with aclosing(self.policy.reply(turn)) as actions:
+            async for action in actions:
+                stamped = action
+                if isinstance(action, Say | Call | Command):
+                    self._ids += 1
+                    stamped = msgspec.structs.replace(action, turn=turn.turn, id=self._ids)
+                given.append(stamped)
+                self.policy.observe(self._bus.publish(ACTION, self._clock.now(), stamped))
+        await self._page.hold(sum(isinstance(each, Say) for each in given))
+        return given
+
+    async def _refused(self, actions: list[Action]) -> str:
+        """Wait for calls to end, and for motions long enough to be refused. Returns why the first could not be done."""
+        calls = {each.id for each in actions if isinstance(each, Call)}
+        motions = {each.id for each in actions if isinstance(each, Command)}
+        deadline = self._clock.now() + COMMAND_MS * MS
+        while not calls <= self._outcomes.keys() or not motions <= self._outcomes.keys():
+            self._news.clear()
+            only_motions = calls <= self._outcomes.keys()
+            try:
+                async with asyncio.timeout_at(self._clock.deadline(deadline) if only_motions else None):
+                    await self._news.wait()
+            except TimeoutError:
+                break
+        bad = (self._outcomes.get(number) for number in sorted(calls | motions))
+        return next((end.detail or end.status for end in bad if end is not None and end.status in FAILED), "")
+
+    def _understood(self, turn: TurnCommitted, actions: list[Action]) -> bool:
+        """Whether the answer is one: a policy of sentences apologises for what is none of them, others are believed."""
+        if any(not isinstance(each, Say) for each in actions):
+            return True
+        sentences = getattr(self.policy, "sentences", None)
+        if not isinstance(sentences, Sentences):
+            return bool(actions)
+        return sentences.understand(turn.text) is not None or bool(allowed(split(sentences, turn)))
+
+
+class Page:
+    """`embodied.ports.Actuator` for `Say` where there is nobody to hear: what is said waits until it is handed over."""
+
+    name = "page"
+    accepts: tuple[type, ...] = (Say,)
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Say, asyncio.Future[Outcome]]] = []
+        self._more = asyncio.Event()
+
+    async def hold(self, texts: int) -> None:
+        """Wait until so many texts are on it."""
+        while len(self.waiting) < texts:
+            self._more.clear()
+            await self._more.wait()
+
+    async def perform(self, action: Action) -> Outcome:
+        """Wait until the text is handed over ("done") or taken back ("fenced")."""
+        if not isinstance(action, Say):
+            raise TypeError(f"a page takes Say, not {type(action).__name__}")
+        over: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.waiting.append((action, over))
+        self._more.set()
+        return await over
+
+    def deliver(self, bus: Bus) -> list[str]:
+        """Hand over what waits: the texts, in order. Their words count as heard now."""
+        now = bus.clock.now()
+        texts = []
+        for say, over in self.waiting:
+            bus.publish(FEEDBACK, now, PlayStarted(say.turn, say.id))
+            for index, word in enumerate(written_words(say.text)):
+                bus.publish(FEEDBACK, now, Played(say.turn, say.id, index, word.text, now, now, "estimated"))
+            if not over.done():
+                over.set_result(say_outcome(say, "done", say.text))
+            texts.append(say.text)
+        self.waiting.clear()
+        return texts
+
+    def drop(self) -> None:
+        """Take back what waits: nobody will read it."""
+        for say, over in self.waiting:
+            if not over.done():
+                over.set_result(say_outcome(say, "fenced", "", "it was taken back before it was handed over"))
+        self.waiting.clear()
+
+    def cut(self, turn: int) -> None:
+        """Take back what waits of turns up to `turn`; the rest stays."""
+        for say, over in self.waiting:
+            if say.turn <= turn and not over.done():
+                over.set_result(say_outcome(say, "fenced", "", "its turn had been cut"))
+        self.waiting = [each for each in self.waiting if each[0].turn > turn]
+
+    def pause(self, turn: int) -> None:
+        """Nothing: a page does not sound."""
+
+    def resume(self, turn: int) -> None:
+        """Nothing."""
+
+    async def halt(self) -> None:
+        """Nothing: what stops a motion leaves a text alone."""
+
+    async def aclose(self) -> None:
+        """Take back what waits."""
+        self.drop()
+
+
+class Dialogues:
+    """The conversations of a server by name, the newest last: Home Assistant comes back with a name, on a new socket.
+
+    group: where they live
+    """
+
+    def __init__(self, config: Config, settings: WyomingConfig, clock: Clock, group: asyncio.TaskGroup) -> None:
+        self._config, self._settings, self._clock, self._group = config, settings, clock, group
+        self._open: OrderedDict[str, tuple[Dialogue, asyncio.Task[None], int]] = OrderedDict()
+        self._busy: set[str] = set()
+
+    async def answer(self, name: str, text: str) -> Answer:
+        """As `Dialogue.answer`, in the conversation `name`. Raises `Busy` where it is in the middle of an answer."""
+        if name in self._busy:
+            raise Busy("this conversation is being answered already")
+        if name in self._open:
+            dialogue, task, _ = self._open.pop(name)
+        else:
+            self._forget()
+            dialogue = Dialogue(self._config, self._settings.answer_s)
+            task = self._group.create_task(dialogue.run(), name=f"dialogue {name[:40]}")
+        self._open[name] = (dialogue, task, self._clock.now())
+        self._busy.add(name)
+        try:
+            return await dialogue.answer(text)
+        finally:
+            self._busy.discard(name)
+
+    def end(self, name: str) -> None:
+        """Forget it; what still moves in it is halted. One that does not exist is none."""
+        if name in self._open:
+            _, task, _ = self._open.pop(name)
+            task.cancel()
+
+    def _forget(self) -> None:
+        old = self._clock.now() - round(self._settings.dialogue_s * SECOND)
+        for name, (_, _, used) in list(self._open.items()):
+            full = len(self._open) >= self._settings.dialogues
+            if (used < old or full) and name not in self._busy:
+                self.end(name)
