@@ -115,7 +115,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _replay(arguments: argparse.Namespace) -> int:
-    from agent.modes import replay
+    from agent.replaying import replay
 
     return replay(arguments)
 

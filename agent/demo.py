@@ -15,10 +15,11 @@ from pathlib import Path
 from rich.console import Console
 
 from agent import assembly, config
-from agent.modes import execute, fetch, perform, tell
+from agent.execution import execute, fetch, tell
 from agent.outputs import Terminal
 from agent.person import Cue, Person
 from agent.replay import Replay
+from agent.replaying import perform
 from agent.session import Log
 from agent.view import TerminalView
 from embodied.voices.espeak import Espeak, EspeakVoice

@@ -21,5 +21,5 @@ class OutputError(VisavisError):
 class ReplayEnded(Exception):
     """The recording has no more to tell, or a difference was found and only a check was asked for.
 
-    Control flow, as `StopIteration` is: whoever runs a `Replay` catches it (`agent.modes.perform`).
+    Control flow, as `StopIteration` is: whoever runs a `Replay` catches it (`agent.replaying.perform`).
     """

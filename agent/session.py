@@ -8,6 +8,7 @@ ends it at once, and the body is halted in any case.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from agent.conductor import INTERRUPTED, Conductor
 from embodied.body import Body
 from streams import clock as clocks
 from streams.bus import Bus, Lane
-from streams.clock import Clock
+from streams.clock import SECOND, Clock
 from streams.errors import SourceLost
 from streams.packet import Packet
 from streams.ports import Encoder, Publisher, Source, Tap
@@ -52,18 +53,23 @@ class Log:
     """A tap that keeps the packets of a session in memory, for programs and tests.
 
     reads: by default everything but media;  packets: in their total order
+    recent_s: keep only the packets of the last seconds (None: all of them)
     """
 
     name = "log"
 
-    def __init__(self, *topics: Topic[Any]) -> None:
+    def __init__(self, *topics: Topic[Any], recent_s: float | None = None) -> None:
         self.reads: tuple[Topic[Any], ...] = topics or (PERCEPT, TURN, ACTION, FEEDBACK)
-        self.packets: list[Packet[Any]] = []
+        self.packets: deque[Packet[Any]] = deque()
+        self._recent = None if recent_s is None else round(recent_s * SECOND)
 
     async def run(self, lane: Lane, clock: Clock, report: Callable[[Fault], None]) -> None:
         """Keep what comes."""
+        packets = self.packets
         async for packet in lane:
-            self.packets.append(packet)
+            packets.append(packet)
+            while self._recent is not None and packets[0].at < packet.at - self._recent:
+                packets.popleft()
 
     def of(self, *kinds: type) -> list[Any]:
         """The payloads of the given types, in order."""

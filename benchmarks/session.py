@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from agent import assembly, config
-from agent.modes import perform
 from agent.parts import grammar, sentences
 from agent.replay import Replay
+from agent.replaying import perform
 from agent.session import Session
 from benchmarks.barge_in import barge_in
 from benchmarks.dialogue import dialogue, mixed

@@ -16,8 +16,8 @@ import pytest
 
 from agent import cli
 from agent.config import reload
-from agent.modes import perform
 from agent.replay import Replay
+from agent.replaying import perform
 from streams.audio.wav import write_wav
 from streams.packet import Packet
 from streams.recording import Recording

@@ -68,7 +68,7 @@ def test_a_session_tells_its_parts() -> None:
     ]
     assert parts(session)[1].writes == ("turn", "action")
     assert parts(session)[3].reads == ("turn",)
-    assert graph(session).startswith("percepts (source)\n└─ percept\n   └> conductor")
+    assert graph(session).startswith("percepts (source)\n├─ voice\n│  └> conductor")
     assert graph(session, "dot").startswith("digraph")
     assert graph(session, "mermaid").startswith("flowchart")
     with pytest.raises(ValueError, match="choose text, dot or mermaid"):

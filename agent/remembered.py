@@ -1,0 +1,60 @@
+"""The devices somebody chose last time, so that they need not be named again.
+
+They lie in `devices.toml` in the folder for configuration of the user (`$XDG_CONFIG_HOME/visavis`, else
+`~/.config/visavis`). Only `visavis live` reads it, and a configuration file or `--set` goes before it; `run` and
+`replay` do not depend on whose machine they run on.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from agent.errors import ConfigError
+from agent.settings import read_toml
+
+KEYS = {"microphone": "microphone.device", "loudspeaker": "loudspeaker.device", "camera": "camera.source"}
+"""What is remembered, and which setting it is."""
+
+
+def place() -> Path:
+    """The file."""
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "visavis" / "devices.toml"
+
+
+def recall() -> dict[str, str]:
+    """The names by device. Raises `ConfigError` for a file that cannot be understood."""
+    path = place()
+    if not path.exists():
+        return {}
+    found = read_toml(path)
+    for key, value in found.items():
+        if key not in KEYS or not isinstance(value, str):
+            raise ConfigError(f"{path}: {key} = {value!r} is no device's name: mend the file, or remove it.")
+    return found
+
+
+def remember(chosen: Mapping[str, str]) -> Path | None:
+    """Keep the names in `chosen` besides those that are remembered; "" forgets one. Returns the file if it changed.
+
+    Raises `ConfigError` if it cannot be written.
+    """
+    before = recall()
+    after = {key: name for key, name in {**before, **chosen}.items() if name}
+    if after == before:
+        return None
+    path = place()
+    text = "# Devices chosen with `visavis live`; remove a line, or the file, to forget.\n"
+    text += "".join(f"{key} = {json.dumps(name)}\n" for key, name in sorted(after.items()))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot remember the devices in {path}: {error.strerror or error}") from error
+    return path
+
+
+def assignments(names: Mapping[str, str]) -> list[str]:
+    """`names` as settings such as `microphone.device="USB microphone"`."""
+    return [f"{KEYS[key]}={json.dumps(name)}" for key, name in names.items()]
