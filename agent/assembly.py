@@ -23,7 +23,6 @@ from streams.encoders.speech import SpeechEncoder
 from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
 
-
 MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
 """Makes a speaker for a session, inside its loop: publisher, clock, rate in Hertz."""
 
