@@ -22,6 +22,7 @@ from streams.devices.speaker import SimulatedSpeaker
 from streams.encoders.speech import SpeechEncoder
 from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
+from streams.topics import IMAGE
 
 MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
 """Makes a speaker for a session, inside its loop: publisher, clock, rate in Hertz."""
@@ -98,6 +99,13 @@ def hearing(config: Config) -> list[Encoder]:
     return encoders
 
 
+def seeing(config: Config) -> list[Encoder]:
+    """The encoders of the eye. Raises `VisavisError` where one cannot be made."""
+    if config.faces.engine in ("none", "auto"):  # that was not settled because there is nothing to be seen
+        return []
+    return [registry.find("faces", config.faces.engine, "faces.engine")(config)]
+
+
 def conductor(config: Config, started: datetime | None = None) -> Conductor:
     """Turn-taker, policy and reflex. started: wall time of session time 0 (default: now)."""
     zero = started or wall_now()
@@ -128,9 +136,10 @@ def assemble(
     Raises `VisavisError` where a part cannot be made.
     """
     started = started or wall_now()
+    pictures = any(IMAGE in source.writes for source in sources)
     return Session(
         sources=sources,
-        encoders=hearing(config) if senses else [],
+        encoders=[*hearing(config), *(seeing(config) if pictures else [])] if senses else [],
         conductor=conductor(config, started),
         body=body or AgentBody(config),
         taps=taps,

@@ -41,8 +41,10 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
 
-    run = commands.add_parser("run", help="a recording of speech through the agent, as if live")
-    run.add_argument("--audio", required=True, metavar="FILE", help="WAV, FLAC, MP3, MP4 …: any rate, mono or stereo")
+    run = commands.add_parser("run", help="a sound or video file through the agent, as if live")
+    media = run.add_mutually_exclusive_group(required=True)
+    media.add_argument("--audio", metavar="FILE", help="WAV, FLAC, MP3, MP4 …: any rate, mono or stereo")
+    media.add_argument("--video", metavar="FILE", help="sound and pictures of a video, in step")
     _config(run)
     run.add_argument("--record", metavar="OUT.mcap", help="record the whole session")
     run.add_argument("--voice-out", metavar="OUT.wav", help="the agent's voice on the session's time base")

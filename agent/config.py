@@ -22,6 +22,8 @@ from agent.settings import apply, build, prune, read_toml
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.turns import TurnConfig
+from streams.devices.camera import CameraConfig
+from streams.encoders.faces import FacesConfig
 from streams.encoders.recognisers.grammar import GrammarConfig
 from streams.encoders.speech import SpeechConfig
 from streams.encoders.turn_end import TurnEndConfig
@@ -42,6 +44,12 @@ class VadSection(VadConfig, frozen=True, forbid_unknown_fields=True):
     """Voice activity. engine: "silero", "webrtc", or "auto" (webrtc if the model cannot be had, and says so)."""
 
     engine: str = "silero"
+
+
+class FacesSection(FacesConfig, frozen=True, forbid_unknown_fields=True):
+    """Faces in the picture. engine: "yunet", "none", or "auto" (none if the model cannot be had, and says so)."""
+
+    engine: str = "auto"
 
 
 class TurnEndSection(TurnEndConfig, frozen=True, forbid_unknown_fields=True):
@@ -114,7 +122,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
     language: str = "en"
     audio: AudioSection = field(default_factory=AudioSection)
+    camera: CameraConfig = field(default_factory=CameraConfig)
     vad: VadSection = field(default_factory=VadSection)
+    faces: FacesSection = field(default_factory=FacesSection)
     turn_end: TurnEndSection = field(default_factory=TurnEndSection)
     speech: SpeechSection = field(default_factory=SpeechSection)
     turns: TurnConfig = field(default_factory=TurnConfig)
@@ -131,7 +141,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 # Which sections change what is perceived: a what-if on one of these cannot keep the recorded instants of percepts.
-OF_THE_SENSES = frozenset({"language", "audio", "vad", "turn_end", "speech", "onnx"})
+OF_THE_SENSES = frozenset({"language", "audio", "camera", "vad", "faces", "turn_end", "speech", "onnx"})
 # So do these keys, because the recogniser listens for the sentences and believes stop words sooner.
 KEYS_OF_THE_SENSES = frozenset({"policy.sentences", "policy.builtin", "reflex.words"})
 # And which change what the body does: a what-if on one of these cannot believe the recorded feedback.

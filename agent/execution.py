@@ -152,12 +152,14 @@ def execute(session: Session, speed: float | None) -> int:
     return ended[0] if ended else OK
 
 
-def fetch(settings: config.Config, console: Console) -> config.Config:
+def fetch(settings: config.Config, console: Console, *, sees: bool = False) -> config.Config:
     """Pull the models that `settings` need, with progress where somebody watches. Raises `ModelError`.
+
+    sees: there are pictures to look at
 
     Returns the settings with "auto" turned into what it comes to here, so that a recording says what it heard with.
     """
-    settings = parts.settled(settings, lambda line: console.print(line, markup=False, soft_wrap=True))
+    settings = parts.settled(settings, lambda line: console.print(line, markup=False, soft_wrap=True), sees=sees)
     for name in parts.models_of(settings):
         try:
             models.find(name)

@@ -8,6 +8,7 @@ from agent.execution import Made, fetch, hold
 from agent.outputs import Terminal
 from streams import clock
 from streams.devices.files import AudioFile
+from streams.devices.video import VideoFile
 from streams.ports import Source
 
 
@@ -20,14 +21,22 @@ def run(arguments: argparse.Namespace) -> int:
     """
     console = Terminal()
     made = Made(arguments.record, arguments.voice_out, arguments.both_out)
-    made.check({"--audio": arguments.audio, "--config": arguments.config})
+    made.check({"--audio": arguments.audio, "--video": arguments.video, "--config": arguments.config})
     assignments = list(arguments.set)
     if arguments.block_ms is not None:
         assignments.append(f"audio.block_ms={arguments.block_ms}")
     settings = config.load(Path(arguments.config) if arguments.config else None, assignments)
-    source = AudioFile(arguments.audio, block_ms=settings.audio.block_ms, tail_ms=settings.audio.tail_ms)
+    audio, camera = settings.audio, settings.camera
+    source: Source
+    if arguments.video:
+        source = VideoFile(
+            arguments.video, rate_hz=camera.rate_hz, width=camera.width, quality=camera.quality,
+            block_ms=audio.block_ms, tail_ms=audio.tail_ms,
+        )  # fmt: skip
+    else:
+        source = AudioFile(arguments.audio, block_ms=audio.block_ms, tail_ms=audio.tail_ms)
     clock.run(_opens(source))
-    settings = fetch(settings, console)
+    settings = fetch(settings, console, sees=bool(arguments.video))
     return hold(
         settings, [source], assembly.AgentBody(settings), console,
         made=made, assignments=assignments, quiet=arguments.quiet, speed=None if arguments.speed == "max" else 1.0,

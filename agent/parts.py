@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # Engine of a section -> its name in the model store. An engine that is not here needs no model file.
 _MODELS = {
     ("vad", "silero"): "silero-vad",
+    ("faces", "yunet"): "yunet",
     ("turn_end", "smart-turn"): "smart-turn",
     ("speech", "sherpa"): "sherpa-zipformer-en",
     ("speech", "moonshine"): "moonshine-small-en",
@@ -33,7 +34,8 @@ _MODELS = {
 
 def models_of(config: Config) -> tuple[str, ...]:
     """The names in the model store of everything that the parts of `config` load (sets file by file)."""
-    engines = (("vad", config.vad.engine), ("turn_end", config.turn_end.engine), ("speech", config.speech.engine))
+    sections = ("vad", "faces", "turn_end", "speech")
+    engines = [(section, getattr(config, section).engine) for section in sections]
     store = models.Store.here()
     return tuple(name for engine in engines if engine in _MODELS for name in store.names(_MODELS[engine]))
 
@@ -53,20 +55,36 @@ def webrtc(config: Config) -> Encoder:
     return vad.WebRtcVad(config.vad)
 
 
-def settled(config: Config, say: Callable[[str], None]) -> Config:
-    """`config` with "auto" turned into what it comes to on this machine, so that a recording knows what it heard with.
+def yunet(config: Config) -> Encoder:
+    """YuNet on ONNX Runtime. Raises `ModelError`, or `DependencyMissing` without OpenCV."""
+    from streams.encoders import faces
 
-    say: told if the better detector cannot be had, and why.  Raises `ModelError` if its file is there and wrong.
+    return faces.FaceDetector(models.pull(faces.MODEL), config.faces, fov_deg=config.camera.fov_deg)
+
+
+def settled(config: Config, say: Callable[[str], None], *, sees: bool = False) -> Config:
+    """`config` with "auto" turned into what it comes to here, so that a recording knows what it was perceived with.
+
+    sees: there are pictures to look at;  say: told if the better part cannot be had, and why
+    Raises `ModelError` if the file of a model is there and wrong.
     """
-    if config.vad.engine != "auto":
-        return config
+    if config.vad.engine == "auto":
+        worse = "the WebRTC voice detector, which is far worse in noise"
+        engine = "silero" if _to_be_had("silero-vad", worse, say) else "webrtc"
+        config = replace(config, vad=replace(config.vad, engine=engine))
+    if config.faces.engine == "auto":
+        engine = "yunet" if sees and _to_be_had("yunet", "pictures in which nobody looks for faces", say) else "none"
+        config = replace(config, faces=replace(config.faces, engine=engine))
+    return config
+
+
+def _to_be_had(model: str, else_: str, say: Callable[[str], None]) -> bool:
     try:
-        models.pull("silero-vad")
-        engine = "silero"
+        models.pull(model)
     except ModelMissing as error:
-        say(f"{error} Going on with the WebRTC voice detector, which is far worse in noise.")
-        engine = "webrtc"
-    return replace(config, vad=replace(config.vad, engine=engine))
+        say(f"{error} Going on with {else_}.")
+        return False
+    return True
 
 
 def any_vad(config: Config) -> Encoder:

@@ -20,6 +20,7 @@ from agent.errors import ConfigError
 
 KINDS: dict[str, str] = {
     "vads": "(config: Config) -> Encoder",
+    "faces": "(config: Config) -> Encoder",
     "turn_ends": "(config: Config) -> Encoder",
     "recognisers": "(config: Config, grammar: str) -> Recogniser",
     "policies": "(config: Config, wall: Callable[[int], datetime]) -> Policy",
@@ -30,6 +31,7 @@ KINDS: dict[str, str] = {
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "vads": {"silero": "agent.parts:silero", "webrtc": "agent.parts:webrtc", "auto": "agent.parts:any_vad"},
+    "faces": {"yunet": "agent.parts:yunet"},
     "turn_ends": {"smart-turn": "agent.parts:smart_turn"},
     "recognisers": {
         "grammar": "agent.parts:grammar",

@@ -83,7 +83,8 @@ class Replay:
         self.first: Difference | None = None
         sensed = (AUDIO, IMAGE, VOICE, PERCEPT) if mode == "media" else (VOICE, PERCEPT)
         heard = (PLAYBACK,) if mode == "media" else ()  # what the echo canceller takes away
-        self.writes: tuple[Topic[Any], ...] = sensed
+        held = {AUDIO, VOICE, PERCEPT} | ({IMAGE} if recording.counts.get(IMAGE.name) else set())
+        self.writes: tuple[Topic[Any], ...] = tuple(topic for topic in sensed if topic in held)
         self.body = _Body(self, shadow)
         self._shadow = shadow
         self._free = free
