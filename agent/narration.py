@@ -17,6 +17,7 @@ from streams.packet import Packet
 from streams.types import (
     Call,
     Command,
+    Faces,
     Fault,
     Halt,
     Outcome,
@@ -25,6 +26,7 @@ from streams.types import (
     OverlapResumed,
     Played,
     PlayStarted,
+    Recovered,
     Say,
     SensesEnded,
     SpeechEnded,
@@ -32,6 +34,7 @@ from streams.types import (
     TurnCommitted,
     TurnDropped,
     TurnWaiting,
+    Typed,
     Words,
 )
 
@@ -44,6 +47,9 @@ _WHY = {
     "backchannel": "a backchannel",
     "stop": "the stop reflex has answered it",
     "noise": "noise",
+    "echo": "the agent's own voice",
+    "aside": "said to somebody else",
+    "typed": "something was typed",
     "timeout": "nothing more came",
     "interruption": "an interruption",
     "new_turn": "the next turn is answered",
@@ -98,6 +104,7 @@ class Narrator:
         self._doing: dict[int, tuple[int, Call | Command]] = {}
         self._paused: tuple[int, int] | None = None  # agent's turn, since when
         self._overlap_onset = 0
+        self._people = 0
 
     def feed(self, packet: Packet[Any]) -> list[Line]:
         """The lines that this packet completes, oldest first."""
@@ -117,6 +124,12 @@ class Narrator:
                 self._says[number].words.append(text)
             case Outcome() as outcome:
                 return self._outcome(outcome, packet.at)
+            case Typed(text=text):
+                return [Line(packet.at, "person", Text().append(text, PERSON).append("  (typed)", NOTE))]
+            case Faces(faces=faces):
+                return self._seen(len(faces), packet.at)
+            case Recovered(where=where, message=message):
+                return [Line(packet.at, "", Text(f"{where}: {message or 'is back'}", NOTE))]
             case Fault() as fault:
                 return [Line(packet.at, "fault", Text(f"{fault.where}: {fault.error}: {fault.message}", ALARM))]
             case _:
@@ -220,9 +233,19 @@ class Narrator:
         if not self._talking:
             self._speaking = None
 
+    def _seen(self, count: int, t: int) -> list[Line]:
+        """Told when it changes, not with every picture."""
+        if count == self._people:
+            return []
+        self._people = count
+        what = {0: "nobody", 1: "one face"}.get(count, f"{count} faces")
+        return [Line(t, "", Text(f"sees {what}", NOTE))]
+
     # --- the agent
 
     def _halt(self, word: str, t: int) -> Line:
+        if word == "pressed":
+            return Line(t, "", Text("STOP pressed, everything halts", ALARM))
         end = word_end(self._last_words, word) if self._last_words is not None else None
         after = f", {_ms(t - end)} after the word" if end is not None else ""
         return Line(t, "", Text(f'STOP: "{word}" heard, everything halts{after}', ALARM))

@@ -12,7 +12,7 @@ Definitions
 What was not measured is None ("-" when rendered by `agent/report_table.py`), never 0.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct
@@ -22,7 +22,7 @@ from agent.timings import BargeIn, Stages, StopFigures, TurnFigures, barge_ins, 
 from streams.clock import SECOND
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN
-from streams.types import Command, Fault, Outcome, TurnCommitted, TurnDropped, TurnOpened, Words
+from streams.types import Command, Fault, Gauge, Outcome, TurnCommitted, TurnDropped, TurnOpened, Words
 
 _USED = {PERCEPT, TURN, ACTION, FEEDBACK}
 
@@ -57,6 +57,7 @@ class Report(Struct, frozen=True):
 
     opened: turns opened;  dropped: turns dropped, by reason;  unasked: the agent took the floor by itself
     outcomes: of tools and motions, by status;  cpu_s_per_s: CPU seconds per second of session
+    gauges: the newest figure of each device, by its place and name
     rtf: real seconds per second of session (below 1: faster than real time)
     """
 
@@ -81,6 +82,7 @@ class Report(Struct, frozen=True):
     lanes: tuple[LaneFigures, ...]
     frames_dropped: int | None
     faults: tuple[Fault, ...]
+    gauges: dict[str, float]
     cpu_s_per_s: float | None
     rtf: float | None
 
@@ -139,10 +141,15 @@ def summarise(
         outcomes=_tally(outcome.status for outcome in done),
         lanes=queues or (),
         frames_dropped=None if queues is None else sum(lane.dropped.get("image", 0) for lane in queues),
+        gauges={f"{each.where} {each.name}": each.value for each in _gauges(kept)},
         faults=(*published, *(fault for fault in faults if fault not in published)),
         cpu_s_per_s=_per(cpu_s, duration),
         rtf=_per(wall_s, duration),
     )
+
+
+def _gauges(packets: Iterable[Packet[Any]]) -> Iterator[Gauge]:
+    return (packet.data for packet in packets if isinstance(packet.data, Gauge))
 
 
 def _churn(packets: Iterable[Packet[Any]]) -> Churn:

@@ -64,6 +64,8 @@ def _summary(report: Report) -> Table:
         ("CPU", "-" if report.cpu_s_per_s is None else f"{report.cpu_s_per_s:.3f} s per second"),
         ("real-time factor", "-" if report.rtf is None else f"{report.rtf:.3f}"),
     ]
+    if report.gauges:
+        rows.append(("devices", ", ".join(f"{name} {value:g}" for name, value in sorted(report.gauges.items()))))
     for name, value in rows:
         grid.add_row(Text(name), Text(value))
     return grid
