@@ -22,7 +22,7 @@ from agent.wyoming.speaking import Voices
 from streams import clock as clocks
 from streams.clock import Clock
 
-OK, TERMINATED = 0, 128 + signal.SIGTERM
+OK = 0
 
 
 async def serve(config: Config, uri: str, announce: Callable[[str], None], settings: WyomingConfig) -> None:
@@ -129,18 +129,19 @@ def command(arguments: argparse.Namespace) -> int:
         console.print(f"in Home Assistant: {note}", markup=False, soft_wrap=True)
 
     async def serving() -> None:
-        task = asyncio.current_task()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
-        def terminate() -> None:
-            ended.append(TERMINATED)
+        def end(number: int) -> None:
+            ended.append(128 + number)
             if task is not None:
                 task.cancel()
 
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, end, number)
         await serve(settings, arguments.uri, announce, getattr(settings, "wyoming", None) or WyomingConfig())
 
     try:
         clocks.run(serving())
     except asyncio.CancelledError:
-        return ended[0] if ended else OK
-    return OK
+        pass
+    return ended[0] if ended else OK
