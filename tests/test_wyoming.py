@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -406,10 +409,13 @@ def test_a_client_that_goes_away_costs_nothing(config: Config) -> None:
                 async with Client(port) as client:
                     await client.tell(Synthesize("still here"))
                     last = (await client.until(AudioStop, Error))[-1]
-                if AudioStop.is_type(last.type):
+                async with Client(port) as client:
+                    await client.tell(RunPipeline(PipelineStage.ASR, PipelineStage.TTS), AudioStop(), Ping())
+                    talked = (await client.until(Pong, Error))[-1]
+                if AudioStop.is_type(last.type) and Pong.is_type(talked.type):
                     break
                 await asyncio.sleep(0.1)  # until the server has noticed
-            assert AudioStop.is_type(last.type)
+            assert AudioStop.is_type(last.type) and Pong.is_type(talked.type)
             async with Client(port) as client:
                 assert of(await client.transcribe(spoken("thank you")), Transcript)[0].text == "thank you"
 
@@ -536,10 +542,36 @@ def test_a_whole_spoken_conversation_on_one_connection(config: Config) -> None:
             assert len(pcm(events)[0]) > rate
             done.set()
             await talking
+            await client.tell(RunPipeline(PipelineStage.ASR, PipelineStage.TTS))  # and once more
+            for block in np.array_split(np.concatenate([spoken("thank you"), np.zeros(16_000, np.int16)]), 50):
+                await client.tell(AudioChunk(16_000, 2, 1, block.tobytes()))  # as a file: it is taken in real time
+            await client.tell(AudioStop())
+            assert of(await client.until(AudioStop), Transcript)[0].text == "thank you"
             await client.tell(Ping("after"))
             await client.until(Pong)
 
     on(config, scene)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_serves_until_it_is_told_to_end(config: Config, number: signal.Signals) -> None:
+    arguments = "argparse.Namespace(uri='tcp://127.0.0.1:0', config=None, set=['turn_end.engine=none'])"
+    line = f"import argparse, sys; from agent.wyoming import wyoming; sys.exit(wyoming({arguments}))"
+    with subprocess.Popen([sys.executable, "-c", line], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        port = int(process.stdout.readline().decode().rstrip().rpartition(":")[2])
+
+        async def scene() -> None:
+            async with Client(port) as client:
+                await client.tell(Synthesize("one two three. " * 600))
+                await client.until(AudioChunk)
+                process.send_signal(number)
+                while await client.read_event() is not None:
+                    pass
+
+        run(scene())
+        assert process.wait(PATIENCE_S) == 128 + number
+        assert process.stderr.read() == b""
 
 
 def test_an_address_that_cannot_be_served(config: Config) -> None:

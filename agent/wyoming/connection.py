@@ -242,8 +242,11 @@ class Connection:
             raise Refusal(
                 "pipeline", f"a pipeline goes from asr to tts here, not {asked.start_stage} to {asked.end_stage}"
             )
-        if self._conversation is not None and not self._conversation[1].done():
-            raise Refusal("pipeline", "a conversation is being held on this connection already")
+        if self._conversation is not None:
+            microphone, task = self._conversation
+            if not microphone.ended:
+                raise Refusal("pipeline", "a conversation is being held on this connection: send audio-stop before")
+            await asyncio.wait([task])  # what is being said is said to its end
         if self._services.conversations.locked():
             raise Busy("as many conversations as may be are being held")
         await self._services.conversations.acquire()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from wyoming.asr import Transcript
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
+from wyoming.error import Error
 from wyoming.tts import Synthesize
 from wyoming.vad import VoiceStarted, VoiceStopped
 
@@ -36,6 +37,7 @@ class Microphone:
     """`streams.ports.Source`: the sound a client sends, at the pace of real time whatever its own.
 
     A client that is ahead waits; what comes too late leaves a gap in the count of samples. It ends with `end`.
+    ended: the client has sent all it will
     """
 
     name = "wyoming"
@@ -45,7 +47,7 @@ class Microphone:
         self._chunks: asyncio.Queue[Samples | None] = asyncio.Queue(WAITING)
         self._format: Sound | None = None
         self._resampler: Resampler | None = None
-        self._ended = False
+        self.ended = False
 
     async def __aenter__(self) -> "Microphone":
         return self
@@ -55,7 +57,7 @@ class Microphone:
 
     async def take(self, sound: Sound, payload: bytes | None) -> None:
         """A chunk has come; waits while `WAITING` of them are ahead of their time. Raises `Refusal`."""
-        if self._ended:
+        if self.ended:
             return
         if self._format is None:
             self._format = sound
@@ -67,8 +69,8 @@ class Microphone:
 
     async def end(self) -> None:
         """No more will come; what comes all the same is dropped."""
-        if not self._ended:
-            self._ended = True
+        if not self.ended:
+            self.ended = True
             await self._chunks.put(None)
 
     async def run(self, bus: Publisher, clock: Clock) -> None:
@@ -94,7 +96,7 @@ class Line:
 
     `voice-started`, `voice-stopped`; `transcript` once per turn of the person; `synthesize` for each text the agent
     begins to say; its voice as `audio-start`, `audio-chunk` …, `audio-stop`: once per stretch without a pause between
-    texts, ended early where it is cut.
+    texts, ended early where it is cut. An `error` tells of something that failed and was survived.
     """
 
     name = "wyoming"
@@ -126,6 +128,8 @@ class Line:
                     if self._sounding and not self._saying:
                         self._sounding = False
                         await send(AudioStop(time))
+                case Fault():  # the conversation goes on
+                    await send(Error(data.message, data.error))
                 case Audio():
                     await self._play(data, time)
 
