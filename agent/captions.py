@@ -106,7 +106,7 @@ def speeches(packets: Iterable[Packet[Any]], *, everything: bool = False) -> lis
                 says[number] = say
             case Played(id=number) as played:
                 heard.setdefault(number, []).append(played)
-            case Outcome(action="Say", id=number, status="cut"):
+            case Outcome(action="Say", id=number, status="cut" | "failed"):
                 cut.add(number)
     for number, words in heard.items():
         found.append(Speech("agent", _heard(says[number].text if number in says else "", words, number in cut)))

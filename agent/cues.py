@@ -95,10 +95,12 @@ def _split(tokens: Sequence[Token], margin: int) -> list[Sequence[Token]]:
 
 
 def _fits(tokens: Sequence[Token], margin: int) -> bool:
-    if tokens[-1].end_ns - tokens[0].start_ns > LONGEST:
+    """Whether these may be one cue, given that all but the first may."""
+    if tokens[-1].end_ns - tokens[0].start_ns > LONGEST or tokens[1].start_ns - tokens[0].end_ns > SILENCE:
         return False
-    if any(after.start_ns - before.end_ns > SILENCE for before, after in pairwise(tokens)):
-        return False
+    whole = width(_text(tokens)) + margin
+    if whole <= WIDTH or whole > LINES * WIDTH + 1:
+        return whole <= WIDTH
     return all(width(line) + (0 if at else margin) <= WIDTH for at, line in enumerate(_lines(tokens, margin)))
 
 
@@ -164,4 +166,6 @@ def _text(tokens: Sequence[Token]) -> str:
 
 def width(text: str) -> int:
     """Characters as they are seen: those of East Asian scripts are twice as wide."""
+    if text.isascii():
+        return len(text)
     return sum(1 + (unicodedata.east_asian_width(sign) in "WF") for sign in text)
