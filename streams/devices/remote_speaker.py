@@ -143,6 +143,11 @@ class RemoteSpeaker:
         """Index after the last sample that has been reported played."""
         return self._played
 
+    @property
+    def written(self) -> int:
+        """Index at which the next samples written will begin."""
+        return self._written
+
     def write(self, samples: Samples) -> int:
         """Queue int16[samples]; returns the index (in the count of `played`) at which they will begin."""
         begin = self._written

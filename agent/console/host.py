@@ -1,0 +1,275 @@
+"""`visavis live --web`: one session after another in one program, while pages stay connected.
+
+A session ends when somebody wants the next one recorded (or no longer), or when the program ends. Each has its own
+clock, its own bus and, if it is recorded, a file of its own that is complete when the session has ended.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+from agent import assembly
+from agent.config import Config
+from agent.console.protocol import Notice, RecordingsChanged
+from agent.console.settings import ConsoleConfig
+from agent.session import Session
+from streams.clock import Clock, wall_now
+from streams.errors import DependencyMissing
+from streams.ports import Source, Tap
+from streams.recording import Recorder
+from streams.worker import Worker
+
+try:
+    from agent.console.app import Beside, application
+    from agent.console.recordings import Shelf, empty
+    from agent.console.room import Room
+    from agent.console.security import Budget, Gate, is_loopback, new_token
+    from agent.console.server import Tls, listen, serving
+    from agent.console.tap import RoomTap
+except ModuleNotFoundError as error:
+    if error.name not in ("starlette", "uvicorn", "websockets", "anyio"):
+        raise
+    raise DependencyMissing(str(error.name), "web", "the console in the browser") from error
+
+GRACE_S = 2.0
+"""What is being said when a session ends for the next one may take so long."""
+PULSE_S = 5.0
+REQUESTS_PER_S = 100.0
+NEVER_TOLD_S = 1.0
+
+MakeSession: TypeAlias = Callable[[Sequence[Source], Sequence[Tap], datetime, assembly.MakeSpeaker], Session]
+"""Makes a session of its sources, taps, wall time of its beginning, and what makes its speaker. Called in a thread."""
+
+
+class Extra(Protocol):
+    """More taps for each session, and who is told when it has ended."""
+
+    def taps(self) -> Sequence[Tap]:
+        """For the session that is about to begin."""
+
+    def ended(self, session: Session) -> None:
+        """It has come to its end."""
+
+
+class Host:
+    """The program. Has `main` and `stop` as a `Session` has, so that it is run and interrupted like one.
+
+    config: of the agent;  settings: of the console;  host, port: where it listens (port 0: any free one)
+    token: what pages must know (None: a new one);  tls: certificate and key, for https
+    recordings: the folder they are in, made when the first is written;  record: whether the first session is recorded
+    announce: told the address, and what people should know of it
+    mounts: other ASGI applications by their path, behind the same token and limits
+    extra: more taps;  assignments: of the command line, for the headers of recordings
+    make: makes a session (default: that of `config`);  page: folder of the page's files (default: ours)
+    address: where it is reached, once it is;  token: what must be known
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        recordings: Path,
+        settings: ConsoleConfig | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        token: str | None = None,
+        tls: Tls | None = None,
+        record: bool = False,
+        announce: Callable[[str], None] = lambda line: None,
+        mounts: Mapping[str, Any] | None = None,
+        extra: Extra | None = None,
+        assignments: Sequence[str] = (),
+        make: MakeSession | None = None,
+        page: Path | None = None,
+    ) -> None:
+        self.config, self.settings = config, settings or ConsoleConfig()
+        self.token = token or new_token()
+        self.address = ""
+        self.sessions = 0
+        self.room = Room(self.settings, config.language, self._wanted)
+        self._host, self._port, self._tls, self._page = host, port, tls, page
+        self._folder, self._recording = recordings, record
+        self._announce, self._mounts, self._extra = announce, mounts or {}, extra
+        self._assignments = list(assignments)
+        self._make = make or self._assembled
+        self._session: Session | None = None
+        self._file: Path | None = None
+        self._ending = False
+        self._grace: float | None = None
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """End the session that runs, as `Session.stop` does, and then the program."""
+        self._ending, self._grace = True, grace_s
+        if self._session is not None:
+            self._session.stop(grace_s)
+
+    async def main(self) -> None:
+        """Serve until `stop`. Raises `VisavisError` where it cannot begin, and what ends a session."""
+        clock = Clock()
+        sock = listen(self._host, self._port)
+        cache = Path(tempfile.mkdtemp(prefix="visavis-console-"))
+        shelf = Shelf(self._folder, cache, clock, self.settings.upload_mb * 1_000_000)
+        shelf.writing = self._writing
+        options = {} if self._page is None else {"page": self._page}
+        app = application(self.room, shelf, clock, changed=self._changed, **options)
+        gate = Gate(
+            Beside(app, self._mounts), self.token, self._host, names=self.settings.hosts, origins=self.settings.origins,
+            budget=Budget(clock, REQUESTS_PER_S, 2.0),
+        )  # fmt: skip
+        try:
+            async with serving(gate, sock, self._tls):
+                self._tell_address(sock.getsockname())
+                try:
+                    async with asyncio.TaskGroup() as group:
+                        pulse = group.create_task(self._pulse(), name="console pulse")
+                        while not self._ending:
+                            await self._hold(clock)
+                        pulse.cancel()
+                except BaseExceptionGroup as group_error:
+                    error = _first(group_error)
+                    self.room.broadcast(Notice(f"The agent has ended with an error: {error}"))
+                    raise error from group_error
+                finally:
+                    await self._part()
+        except BaseExceptionGroup as group_error:
+            raise _first(group_error) from group_error
+        finally:
+            sock.close()
+            empty(cache)
+
+    # --- sessions
+
+    async def _hold(self, clock: Clock) -> None:
+        """One session, from its making to its end."""
+        worker = Worker(clock, "console")
+        try:
+            session = await worker.begin(self._prepared)
+        finally:
+            worker.abandon()
+        self._session = session
+        try:
+            if self._ending or self._recording != (self._file is not None):  # it was changed while this was made
+                session.stop(0)
+            await session.main()
+        finally:
+            self._session = None
+            close = getattr(session.body, "close", None)
+            if close is not None:
+                close()
+            if self._file is not None:
+                self._file = None
+                self._changed()
+            if self._extra is not None:
+                self._extra.ended(session)
+
+    def _prepared(self) -> Session:
+        """In a thread: models are loaded, a voice is started, a file is made."""
+        started = wall_now()
+        taps: list[Tap] = [RoomTap(self.room, self._began)]
+        if self._extra is not None:
+            taps += self._extra.taps()
+        self._file = None
+        recorder = None
+        if self._recording:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            path = _free(self._folder, started)
+            recorder = Recorder(path, assembly.header(self.config, started, self._assignments))
+            self._file = path
+            taps.append(recorder)
+        try:
+            return self._make([self.room.microphone, self.room.camera], taps, started, self.room.make_speaker)
+        except BaseException:
+            if recorder is not None:
+                recorder.close()
+            raise
+
+    def _assembled(
+        self, sources: Sequence[Source], taps: Sequence[Tap], started: datetime, speaker: assembly.MakeSpeaker
+    ) -> Session:
+        body = assembly.AgentBody(self.config, speaker=speaker)
+        try:
+            body.begin()
+            return assembly.assemble(self.config, sources, taps=taps, started=started, body=body)
+        except BaseException:
+            body.close()
+            raise
+
+    def _began(self, clock: Clock) -> None:
+        self.sessions += 1
+        self.room.begin(self.sessions, clock, None if self._file is None else self._file.name)
+        if self._file is not None:
+            self._changed()
+
+    def _wanted(self, record: bool) -> None:
+        """Somebody wants the next session recorded, or not: it begins."""
+        if record != self._recording and not self._ending:
+            self._recording = record
+            if self._session is not None:
+                self._session.stop(GRACE_S)
+
+    # --- pages
+
+    def _changed(self) -> None:
+        self.room.broadcast(RecordingsChanged())
+
+    def _writing(self) -> tuple[str, float] | None:
+        return None if self._file is None else (self._file.name, self.room.facts.now)
+
+    async def _pulse(self) -> None:
+        while True:
+            await asyncio.sleep(PULSE_S)
+            self.room.tell()
+
+    async def _part(self) -> None:
+        """Let every page go, and wait for that, but not long."""
+        for _ in range(round(NEVER_TOLD_S / 0.04)):
+            if not any(viewer.outbox.age for viewer in self.room.viewers.values()):
+                break
+            await asyncio.sleep(0.02)
+        for viewer in list(self.room.viewers.values()):
+            viewer.end("the agent has ended")
+        for _ in range(round(2 * NEVER_TOLD_S / 0.02)):
+            if not self.room.viewers:
+                return
+            await asyncio.sleep(0.02)
+
+    def _tell_address(self, name: tuple[Any, ...]) -> None:
+        scheme = "https" if self._tls else "http"
+        host = f"[{self._host.strip('[]')}]" if ":" in self._host else self._host
+        shown = "127.0.0.1" if self._host in ("", "0.0.0.0") else "[::1]" if self._host == "::" else host
+        self.address = f"{scheme}://{shown}:{name[1]}/?token={self.token}"
+        self._announce(self.address)
+        if not is_loopback(self._host):
+            self._announce(
+                f"warning: everybody who reaches this machine on port {name[1]} and knows the token can listen."
+            )
+            if not self._tls:
+                self._announce(
+                    "warning: without TLS the token and every word can be read on the way, and browsers give no"
+                )
+                self._announce("microphone to pages of other machines: use --tls-cert and --tls-key.")
+
+
+async def serve(config: Config, *, recordings: Path, **options: Any) -> None:
+    """A `Host` with these options, until cancelled."""
+    await Host(config, recordings=recordings, **options).main()
+
+
+def _free(folder: Path, started: datetime) -> Path:
+    """A name made of the wall time that nothing has yet."""
+    stem = started.strftime("%Y-%m-%dT%H-%M-%S")
+    path, number = folder / f"{stem}.mcap", 1
+    while path.exists():
+        number += 1
+        path = folder / f"{stem}-{number}.mcap"
+    return path
+
+
+def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -1,0 +1,196 @@
+"""One connected page: what waits to be sent to it, and what it may send."""
+
+import asyncio
+from collections import deque
+from typing import Protocol
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from agent.console import protocol
+from agent.console.security import Budget
+from streams.clock import SECOND, Clock
+from streams.errors import VisavisError
+from streams.types import Samples
+
+WAITING_BYTES = 4_000_000
+WAITING_NS = 5 * SECOND
+MESSAGES_PER_S = 200.0
+OVER_S = 5.0
+CLOSE_S = 1.0
+POLICY_VIOLATION, GOING_AWAY, TRY_LATER = 1008, 1001, 1013
+
+
+class Outbox:
+    """Frames that wait to be sent to one page, in order, and of pictures the newest only.
+
+    `put` never waits. overflow: set when more than 4 MB wait; `age` says how long the oldest has waited
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self.overflow = asyncio.Event()
+        self._clock = clock
+        self._frames: deque[tuple[int, str | bytes]] = deque()
+        self._bytes = 0
+        self._picture: bytes | None = None
+        self._sending: int | None = None  # since when
+        self._wake = asyncio.Event()
+
+    def put(self, frame: str | bytes) -> None:
+        """Queue a frame."""
+        if not self.overflow.is_set():
+            self._frames.append((self._clock.now(), frame))
+            self._bytes += len(frame)
+            if self._bytes > WAITING_BYTES:
+                self.overflow.set()
+                self._frames.clear()
+            self._wake.set()
+
+    def show(self, picture: bytes) -> None:
+        """Put a picture in the place of one that has not been sent."""
+        self._picture = picture
+        self._wake.set()
+
+    @property
+    def age(self) -> int:
+        """How long (ns) the oldest frame has waited, the one being sent included."""
+        since = self._sending if self._sending is not None else self._frames[0][0] if self._frames else None
+        return 0 if since is None else self._clock.now() - since
+
+    async def get(self) -> str | bytes:
+        """The next frame."""
+        self._sending = None
+        while not self._frames and self._picture is None:
+            self._wake.clear()
+            await self._wake.wait()
+        if self._frames:
+            since, frame = self._frames.popleft()
+            self._bytes -= len(frame)
+        else:
+            assert self._picture is not None
+            since, frame, self._picture = self._clock.now(), self._picture, None
+        self._sending = since
+        return frame
+
+
+class Listening(Protocol):
+    """Who is told what a page sends: a `Room`."""
+
+    def heard_text(self, viewer: "Viewer", message: protocol.FromPage) -> None:
+        """A text frame. Raises `ProtocolError`."""
+
+    def heard_block(self, viewer: "Viewer", block: protocol.Block) -> None:
+        """A binary frame. Raises `VisavisError`."""
+
+
+class Viewer:
+    """A page and its WebSocket. number: by which people are told apart;  clock: of the server"""
+
+    def __init__(self, number: int, socket: WebSocket, clock: Clock) -> None:
+        self.number = number
+        self.outbox = Outbox(clock)
+        self.reason = ""  # why we closed it
+        self._socket = socket
+        self._budget = Budget(clock, MESSAGES_PER_S, OVER_S)
+        self._wrong = Budget(clock, 2.0, 5.0)  # errors told
+        self._ending = asyncio.Event()
+        self._code = GOING_AWAY
+
+    def send(self, message: protocol.ToPage) -> None:
+        """Queue a message."""
+        self.outbox.put(protocol.text(message))
+
+    def end(self, reason: str, code: int = GOING_AWAY) -> None:
+        """Close the connection, soon."""
+        if not self._ending.is_set():
+            self.reason, self._code = reason, code
+            self._ending.set()
+
+    async def attend(self, room: Listening) -> None:
+        """Read and write until the page or we close; then the connection is closed, whatever the page does."""
+        async with asyncio.TaskGroup() as group:
+            works = [self._read(room), self._write(), self._watch(), self._ending.wait()]
+            tasks = [group.create_task(work) for work in works]
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                task.cancel()
+        await self._close()
+
+    async def _read(self, room: Listening) -> None:
+        while True:
+            try:
+                message = await self._socket.receive()
+            except (WebSocketDisconnect, RuntimeError):
+                return
+            if message["type"] == "websocket.disconnect":
+                return
+            if not self._budget.spend():
+                self.end(f"more than {MESSAGES_PER_S:g} messages a second", POLICY_VIOLATION)
+                return
+            self._take(room, message.get("text"), message.get("bytes"))
+
+    def _take(self, room: Listening, text: str | None, data: bytes | None) -> None:
+        try:
+            if text is not None:
+                room.heard_text(self, protocol.read_text(text))
+            elif data is not None:
+                room.heard_block(self, protocol.read_binary(data))
+        except VisavisError as error:
+            if self._wrong.spend():
+                self.send(protocol.Error(str(error)))
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                frame = await self.outbox.get()
+                if isinstance(frame, str):
+                    await self._socket.send_text(frame)
+                else:
+                    await self._socket.send_bytes(frame)
+        except (WebSocketDisconnect, RuntimeError):
+            return
+
+    async def _watch(self) -> None:
+        """A page that does not read is dropped, not waited for."""
+        while self.outbox.age < WAITING_NS and not self.outbox.overflow.is_set():
+            try:
+                async with asyncio.timeout(0.25):
+                    await self.outbox.overflow.wait()
+            except TimeoutError:
+                pass
+        self.end("it does not read what it is sent", POLICY_VIOLATION)
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._socket.close(self._code, self.reason[:100])
+        except (TimeoutError, WebSocketDisconnect, RuntimeError):
+            pass  # it has closed already, or does not even read that
+        if self.outbox.age >= WAITING_NS or self.outbox.overflow.is_set():
+            abort = self._socket.scope.get("extensions", {}).get("visavis.abort")
+            if abort is not None:
+                abort()
+
+
+class PagePlayer:
+    """`streams.devices.remote_speaker.Player` in a page. first: index there of the session's sample 0"""
+
+    def __init__(self, viewer: Viewer, first: int) -> None:
+        self.viewer, self.first = viewer, first
+        self._sequence = 0
+
+    def play(self, samples: Samples, rate: int, index: int) -> None:
+        """Sound to play."""
+        self.viewer.outbox.put(protocol.sound(samples, rate, self._sequence, self.first + index))
+        self._sequence += 1
+
+    def pause(self) -> None:
+        """Hold."""
+        self.viewer.send(protocol.PausePlaying())
+
+    def resume(self) -> None:
+        """Go on."""
+        self.viewer.send(protocol.ResumePlaying())
+
+    def flush(self, number: int) -> None:
+        """Drop what is queued."""
+        self.viewer.send(protocol.FlushPlaying(number))
