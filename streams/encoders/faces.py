@@ -67,17 +67,18 @@ class YuNet:
         cv2 = opencv("finding faces")
         height, width = picture.shape[:2]
         scale = self.size / max(height, width)
+        across, down = max(1, round(width * scale)), max(1, round(height * scale))
         if scale != 1:
-            across, down = max(1, round(width * scale)), max(1, round(height * scale))
             picture = cv2.resize(picture, (across, down), interpolation=cv2.INTER_LINEAR)
         feed = np.zeros((1, 3, self.size, self.size), np.float32)
-        feed[0, :, : picture.shape[0], : picture.shape[1]] = picture.transpose(2, 0, 1)
+        for plane, channel in zip(feed[0], cv2.split(picture)):
+            plane[:down, :across] = channel
         heads = dict(zip(self.model.outputs, self.model.run({"input": feed})))
         rows = np.concatenate(
             [_decoded(heads, stride, cells, score) for stride, cells in zip(STRIDES, self._cells)]
         )  # fmt: skip
-        rows[:, 1::2] /= picture.shape[1]
-        rows[:, 2::2] /= picture.shape[0]
+        rows[:, 1::2] /= across
+        rows[:, 2::2] /= down
         return [_box(row) for row in _distinct(rows)]
 
 
@@ -111,9 +112,8 @@ class FaceDetector:
         self.model = self._yunet.model
         self._tracker = Tracker(self.config)
         self._focal = 0.5 / math.tan(math.radians(fov_deg) / 2)  # in widths of the picture
-        # Pictures that come at just this rate come a little early or late: they are all looked at.
-        self._every = round(0.75 * SECOND / self.config.rate_hz)
-        self._last: int | None = None
+        self._every = round(SECOND / self.config.rate_hz)
+        self._next: int | None = None  # when the next look is due
 
     def cost(self, packet: Packet[Image]) -> int:
         """0 for a picture that is passed over."""
@@ -123,11 +123,13 @@ class FaceDetector:
         """The faces of one picture, or nothing if it is passed over or damaged."""
         if not self._due(packet.t):
             return []
-        self._last = packet.t
         picture = decompress(packet.data, self._yunet.size)
         if picture is None:
             self.damaged += 1
             return []
+        # On average the rate; after a gap it begins anew. It changes with looks only: a replay shows no other pictures.
+        due = packet.t if self._next is None else self._next
+        self._next = (due if packet.t < due + self._every // 2 else packet.t) + self._every
         boxes = self._yunet.find(picture, self.config.score_known)
         shape = packet.data.height / max(1, packet.data.width)
         faces = tuple(self._face(each, shape) for each in self._tracker.feed(packet.t, boxes))
@@ -140,10 +142,11 @@ class FaceDetector:
     def reset(self) -> None:
         """As new; faces count from 1 again."""
         self._tracker.reset()
-        self._last = None
+        self._next = None
 
     def _due(self, t: int) -> bool:
-        return self._last is None or t - self._last >= self._every
+        """Pictures that come at just this rate come a little early or late: they are all looked at."""
+        return self._next is None or t >= self._next - self._every // 2
 
     def _face(self, followed: Followed, shape: float) -> Face:
         box = followed.box
