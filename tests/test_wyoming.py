@@ -196,24 +196,30 @@ def test_what_is_served(config: Config) -> None:
     on(config, scene)
 
 
-@pytest.mark.parametrize(("rate", "width", "channels"), [(44_100, 2, 2), (8000, 1, 1), (48_000, 4, 1), (22_050, 3, 3)])
-def test_sound_of_any_format(config: Config, rate: int, width: int, channels: int) -> None:
-    sound = spoken("thank you", rate)
+FORMATS = ((44_100, 2, 2), (8000, 1, 1), (48_000, 4, 1), (22_050, 3, 3))
+
+
+def encoded(sound: Samples, width: int, channels: int) -> bytes:
     wide = np.repeat(sound[:, None], channels, axis=1).astype(np.int64)
     if width == 1:
-        data = ((wide >> 8) + 128).astype(np.uint8).tobytes()
-    else:
-        whole = (wide << 8 * (width - 2)).astype("<i8")
-        data = whole.reshape(-1, 1).view(np.uint8)[:, :width].tobytes()
-    assert np.abs(Sound(rate, width, channels).mono(data).astype(int) - sound).max() <= (256 if width == 1 else 0)
+        return ((wide >> 8) + 128).astype(np.uint8).tobytes()
+    whole = (wide << 8 * (width - 2)).astype("<i8")
+    return whole.reshape(-1, 1).view(np.uint8)[:, :width].tobytes()
 
+
+def test_sound_of_any_format(config: Config) -> None:
     async def scene(port: int) -> None:
-        async with Client(port) as client:
-            size = rate // 10 * width * channels
-            for begin in range(0, len(data), size):
-                await client.tell(AudioChunk(rate, width, channels, data[begin : begin + size]))
-            await client.tell(AudioStop())
-            assert [each.text for each in of(await client.until(TranscriptStop), Transcript)] == ["thank you"]
+        for rate, width, channels in FORMATS:
+            sound = spoken("thank you", rate)
+            data = encoded(sound, width, channels)
+            mono = Sound(rate, width, channels).mono(data).astype(int)
+            assert np.abs(mono - sound).max() <= (256 if width == 1 else 0)
+            async with Client(port) as client:
+                size = rate // 10 * width * channels
+                for begin in range(0, len(data), size):
+                    await client.tell(AudioChunk(rate, width, channels, data[begin : begin + size]))
+                await client.tell(AudioStop())
+                assert [each.text for each in of(await client.until(TranscriptStop), Transcript)] == ["thank you"]
 
     on(config, scene)
 
@@ -390,7 +396,7 @@ def test_two_clients_at_once_and_no_more_than_there_is_room_for(config: Config) 
 
 def test_a_client_that_goes_away_costs_nothing(config: Config) -> None:
     async def scene(port: int) -> None:
-        for _ in range(3):  # with one ear and one voice: what a vanished client held is free again
+        for _ in range(2):  # with one ear and one voice: what a vanished client held is free again
             async with Client(port) as client:
                 await client.tell(
                     AudioStart(16_000, 2, 1), AudioChunk(16_000, 2, 1, spoken("what time")[:9000].tobytes())
