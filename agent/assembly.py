@@ -19,10 +19,11 @@ from streams import models
 from streams.bus import Bus, Lane
 from streams.clock import Clock, wall_now
 from streams.devices.speaker import SimulatedSpeaker
+from streams.encoders.echo import echo_canceller
 from streams.encoders.speech import SpeechEncoder
 from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
-from streams.topics import IMAGE
+from streams.topics import AUDIO, CLEAN, IMAGE
 
 MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
 """Makes a speaker for a session, inside its loop: publisher, clock, rate in Hertz."""
@@ -89,6 +90,7 @@ class AgentBody:
 def hearing(config: Config) -> list[Encoder]:
     """The encoders of the ear, in the direction of the data. Raises `VisavisError` where one cannot be made."""
     encoders: list[Encoder] = [registry.find("vads", config.vad.engine, "vad.engine")(config)]
+    canceller = echo_canceller(config.echo) if config.echo.engine != "auto" else None
     if config.speech.engine != "none":
         words = config.reflex.words or stop_words(config.language)
         jsgf = sentences(config).grammar(stop_words=words)
@@ -96,7 +98,11 @@ def hearing(config: Config) -> list[Encoder]:
         encoders.append(SpeechEncoder(recogniser, config.speech))
     if config.turn_end.engine != "none":
         encoders.append(registry.find("turn_ends", config.turn_end.engine, "turn_end.engine")(config))
-    return encoders
+    if canceller is None:
+        return encoders
+    for encoder in encoders:  # they hear what the canceller lets through
+        encoder.reads = tuple(CLEAN if topic is AUDIO else topic for topic in encoder.reads)
+    return [canceller, *encoders]
 
 
 def seeing(config: Config) -> list[Encoder]:

@@ -5,6 +5,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import TypeAlias
 
 OK, DIFFERENT, FAILED, INTERRUPTED = 0, 1, 2, 130
 
@@ -40,7 +41,18 @@ def parser() -> argparse.ArgumentParser:
         "2 s; then it is cut, and every file is completed. A second one ends at once.",
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
+    _conversations(commands)
+    _servers(commands)
+    _recordings(commands)
+    _surroundings(commands)
+    return top
 
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+def _conversations(commands: Commands) -> None:
+    """Commands that hold a conversation, or hold it again."""
     run = commands.add_parser("run", help="a sound or video file through the agent, as if live")
     media = run.add_mutually_exclusive_group(required=True)
     media.add_argument("--audio", metavar="FILE", help="WAV, FLAC, MP3, MP4 …: any rate, mono or stereo")
@@ -54,6 +66,25 @@ def parser() -> argparse.ArgumentParser:
     _speed(run)
     run.set_defaults(command=_run)
 
+    live = commands.add_parser("live", help="a conversation through microphone and loudspeaker, or a browser")
+    live.add_argument("--list-devices", action="store_true", help="the sound devices there are")
+    live.add_argument("--microphone", metavar="NAME", help="its name, a part of it, or its number (remembered)")
+    live.add_argument("--loudspeaker", metavar="NAME", help="the same")
+    live.add_argument("--camera", metavar="SOURCE", help='its number, or an http:// or rtsp:// address; "" for none')
+    _config(live)
+    live.add_argument("--record", metavar="OUT.mcap", help="record the whole session")
+    live.add_argument("--voice-out", metavar="OUT.wav", help="the agent's voice on the session's time base")
+    live.add_argument("--both-out", metavar="OUT.wav", help="stereo: person left, agent right")
+    live.add_argument("--quiet", action="store_true", help="only the report")
+    web = live.add_argument_group("in a browser (docs/console.md)")
+    web.add_argument("--web", action="store_true", help="serve the console; its page is microphone, speaker and camera")
+    web.add_argument("--port", type=int, default=8700, metavar="N", help="0 for any free one (default: %(default)s)")
+    web.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: %(default)s)")
+    web.add_argument("--tls-cert", metavar="CERT.pem", help="serve https: browsers elsewhere give their microphone")
+    web.add_argument("--tls-key", metavar="KEY.pem", help="to no other page")
+    web.add_argument("--recordings", metavar="FOLDER", help="where the page's recordings are (default: of the user)")
+    live.set_defaults(command=_live)
+
     replay = commands.add_parser("replay", help="a recorded session through the same program, on a virtual clock")
     replay.add_argument("recording", metavar="REC.mcap")
     replay.add_argument("--from", dest="mode", choices=("media", "percepts"), default="media")
@@ -63,17 +94,45 @@ def parser() -> argparse.ArgumentParser:
     _speed(replay)
     replay.set_defaults(command=_replay)
 
+    demo = commands.add_parser("demo", help="a conversation with a synthesised person: recorded, replayed and compared")
+    demo.add_argument("--out", default=".", metavar="FOLDER", help="where demo.mcap and demo.wav go")
+    _speed(demo, default="1")
+    demo.set_defaults(command=_demo)
+
+
+def _servers(commands: Commands) -> None:
+    """Commands that serve other programs."""
+    wyoming = commands.add_parser("wyoming", help="serve Home Assistant by the Wyoming protocol")
+    wyoming.add_argument("--uri", default="tcp://127.0.0.1:10300", metavar="tcp://HOST:PORT")
+    _config(wyoming)
+    wyoming.set_defaults(command=_wyoming)
+
+
+def _recordings(commands: Commands) -> None:
+    """Commands on recordings."""
     events = commands.add_parser("events", help="the timeline of a recording")
     events.add_argument("recording", metavar="REC.mcap")
     events.add_argument("--json", action="store_true", help="one JSON object a line: the stable contract for tools")
     events.add_argument("--topic", action="append", metavar="NAME", help="only this topic (repeatable)")
     events.set_defaults(command=_events)
 
+    captions = commands.add_parser("captions", help="subtitles of a recording, with speakers")
+    captions.add_argument("recording", metavar="REC.mcap")
+    captions.add_argument("--format", choices=("vtt", "srt"), help="default: by the name of the file, else vtt")
+    captions.add_argument("--out", metavar="FILE", help="default: on standard output")
+    captions.add_argument("--all", action="store_true", help="also what got no answer: backchannels, noise, asides")
+    captions.add_argument("--person", metavar="NAME", help="what the person is called (default: Person)")
+    captions.add_argument("--agent", metavar="NAME", help="what the agent is called (default: Agent)")
+    captions.set_defaults(command=_captions)
+
     recover = commands.add_parser("recover", help="make a whole file of a torn or damaged recording")
     recover.add_argument("recording", metavar="REC.mcap")
     recover.add_argument("--out", metavar="OUT.mcap")
     recover.set_defaults(command=_recover)
 
+
+def _surroundings(commands: Commands) -> None:
+    """Commands on what there is."""
     models = commands.add_parser("models", help="the model store")
     models.add_argument("action", choices=("list", "pull", "path"))
     models.add_argument("name", nargs="*", help="names of models (pull without a name: those the default agent needs)")
@@ -92,12 +151,6 @@ def parser() -> argparse.ArgumentParser:
     _config(config)
     config.set_defaults(command=_show_config)
 
-    demo = commands.add_parser("demo", help="a conversation with a synthesised person: recorded, replayed and compared")
-    demo.add_argument("--out", default=".", metavar="FOLDER", help="where demo.mcap and demo.wav go")
-    _speed(demo, default="1")
-    demo.set_defaults(command=_demo)
-    return top
-
 
 def _config(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", metavar="AGENT.toml")
@@ -114,6 +167,28 @@ def _run(arguments: argparse.Namespace) -> int:
     from agent.modes import run
 
     return run(arguments)
+
+
+def _live(arguments: argparse.Namespace) -> int:
+    if arguments.web:
+        from agent.web import web
+
+        return web(arguments)
+    from agent.live import live
+
+    return live(arguments)
+
+
+def _wyoming(arguments: argparse.Namespace) -> int:
+    from agent.wyoming import wyoming
+
+    return wyoming(arguments)
+
+
+def _captions(arguments: argparse.Namespace) -> int:
+    from agent.captions import captions
+
+    return captions(arguments)
 
 
 def _replay(arguments: argparse.Namespace) -> int:

@@ -17,12 +17,18 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from agent.console.settings import ConsoleConfig
 from agent.errors import ConfigError
+from agent.realtime.limits import RealtimeConfig
 from agent.settings import apply, build, prune, read_toml
+from agent.wyoming.settings import WyomingConfig
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.turns import TurnConfig
 from streams.devices.camera import CameraConfig
+from streams.devices.microphone import MicrophoneConfig
+from streams.devices.sound import DeviceConfig
+from streams.encoders.echo import EchoConfig
 from streams.encoders.faces import FacesConfig
 from streams.encoders.recognisers.grammar import GrammarConfig
 from streams.encoders.speech import SpeechConfig
@@ -44,6 +50,12 @@ class VadSection(VadConfig, frozen=True, forbid_unknown_fields=True):
     """Voice activity. engine: "silero", "webrtc", or "auto" (webrtc if the model cannot be had, and says so)."""
 
     engine: str = "silero"
+
+
+class EchoSection(EchoConfig, frozen=True, forbid_unknown_fields=True):
+    """The agent's own voice in what it hears. engine: "auto" is "kalman" on this machine's own devices, else "none"."""
+
+    engine: Literal["auto", "kalman", "livekit", "none"] = "auto"  # type: ignore[assignment] # one more
 
 
 class FacesSection(FacesConfig, frozen=True, forbid_unknown_fields=True):
@@ -122,7 +134,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
     language: str = "en"
     audio: AudioSection = field(default_factory=AudioSection)
+    microphone: MicrophoneConfig = field(default_factory=MicrophoneConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
+    echo: EchoSection = field(default_factory=EchoSection)
     vad: VadSection = field(default_factory=VadSection)
     faces: FacesSection = field(default_factory=FacesSection)
     turn_end: TurnEndSection = field(default_factory=TurnEndSection)
@@ -132,6 +146,10 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     reflex: ReflexSection = field(default_factory=ReflexSection)
     voice: VoiceSection = field(default_factory=VoiceSection)
     speaker: SpeakerSection = field(default_factory=SpeakerSection)
+    loudspeaker: DeviceConfig = field(default_factory=DeviceConfig)
+    console: ConsoleConfig = field(default_factory=ConsoleConfig)
+    realtime: RealtimeConfig = field(default_factory=RealtimeConfig)
+    wyoming: WyomingConfig = field(default_factory=WyomingConfig)
     body: BodySection = field(default_factory=BodySection)
     onnx: OnnxSection = field(default_factory=OnnxSection)
 
@@ -141,11 +159,13 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 # Which sections change what is perceived: a what-if on one of these cannot keep the recorded instants of percepts.
-OF_THE_SENSES = frozenset({"language", "audio", "camera", "vad", "faces", "turn_end", "speech", "onnx"})
+OF_THE_SENSES = frozenset(
+    {"language", "audio", "microphone", "camera", "echo", "vad", "faces", "turn_end", "speech", "onnx"}
+)
 # So do these keys, because the recogniser listens for the sentences and believes stop words sooner.
 KEYS_OF_THE_SENSES = frozenset({"policy.sentences", "policy.builtin", "reflex.words"})
 # And which change what the body does: a what-if on one of these cannot believe the recorded feedback.
-OF_THE_BODY = frozenset({"voice", "speaker", "body"})
+OF_THE_BODY = frozenset({"voice", "speaker", "loudspeaker", "body"})
 
 
 # Section and key of a text that a recording keeps, and the keys that ask for another.

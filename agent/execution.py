@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from rich.console import Console
 
@@ -122,8 +123,20 @@ def _ran_on(session: Session) -> list[str]:
     ]
 
 
-def execute(session: Session, speed: float | None) -> int:
-    """Run a session, `speed` None on the virtual clock. Returns 0, or 128 + the number of the signal that ended it.
+class Lasting(Protocol):
+    """What can be run and interrupted: a `Session`, or a program that holds several."""
+
+    async def main(self) -> None:
+        """Run to the end."""
+
+    def stop(self, grace_s: float | None = None) -> None:
+        """As `Session.stop`."""
+
+
+def execute(session: Lasting, speed: float | None) -> int:
+    """Run a session (or what holds several), `speed` None on the virtual clock.
+
+    Returns 0, or 128 + the number of the signal that ended it.
 
     Ctrl-C or SIGTERM: the sources end, what is being said and done has `GRACE_S` to come to its end and is then cut;
     ledger, recording and sound are whole. A second one cancels it all (`KeyboardInterrupt` with that number).
@@ -152,14 +165,18 @@ def execute(session: Session, speed: float | None) -> int:
     return ended[0] if ended else OK
 
 
-def fetch(settings: config.Config, console: Console, *, sees: bool = False) -> config.Config:
+def fetch(settings: config.Config, console: Console, *, sees: bool = False, echoes: bool = False) -> config.Config:
     """Pull the models that `settings` need, with progress where somebody watches. Raises `ModelError`.
 
-    sees: there are pictures to look at
+    sees: there are pictures to look at;  echoes: the microphone hears the loudspeaker
 
     Returns the settings with "auto" turned into what it comes to here, so that a recording says what it heard with.
     """
-    settings = parts.settled(settings, lambda line: console.print(line, markup=False, soft_wrap=True), sees=sees)
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    settings = parts.settled(settings, say, sees=sees, echoes=echoes)
     for name in parts.models_of(settings):
         try:
             models.find(name)

@@ -62,16 +62,21 @@ def yunet(config: Config) -> Encoder:
     return faces.FaceDetector(models.pull(faces.MODEL), config.faces, fov_deg=config.camera.fov_deg)
 
 
-def settled(config: Config, say: Callable[[str], None], *, sees: bool = False) -> Config:
+def settled(
+    config: Config, say: Callable[[str], None] = lambda line: None, *, sees: bool = False, echoes: bool = False
+) -> Config:
     """`config` with "auto" turned into what it comes to here, so that a recording knows what it was perceived with.
 
-    sees: there are pictures to look at;  say: told if the better part cannot be had, and why
+    sees: there are pictures to look at;  echoes: the microphone hears the loudspeaker
+    say: told if the better part cannot be had, and why
     Raises `ModelError` if the file of a model is there and wrong.
     """
     if config.vad.engine == "auto":
         worse = "the WebRTC voice detector, which is far worse in noise"
         engine = "silero" if _to_be_had("silero-vad", worse, say) else "webrtc"
         config = replace(config, vad=replace(config.vad, engine=engine))
+    if config.echo.engine == "auto":
+        config = replace(config, echo=replace(config.echo, engine="kalman" if echoes else "none"))
     if config.faces.engine == "auto":
         engine = "yunet" if sees and _to_be_had("yunet", "pictures in which nobody looks for faces", say) else "none"
         config = replace(config, faces=replace(config.faces, engine=engine))

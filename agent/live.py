@@ -1,0 +1,58 @@
+"""`visavis live`: a conversation through this machine's own microphone, loudspeaker and camera."""
+
+import argparse
+from pathlib import Path
+
+from agent import assembly, config, remembered
+from agent.execution import OK, RECENT_S, Made, fetch, hold
+from agent.outputs import Terminal
+from streams.clock import Clock
+from streams.devices.camera import Camera
+from streams.devices.loudspeaker import Loudspeaker
+from streams.devices.microphone import Microphone
+from streams.devices.sound import backend, choose, list_devices
+from streams.ports import Publisher, Source, Speaker
+
+
+def live(arguments: argparse.Namespace) -> int:
+    """Talk. Devices that are chosen by name are remembered for the next time. Exit codes as `agent.modes.run`.
+
+    Raises `VisavisError` if a device or a model cannot be had; nothing is written then.
+    """
+    console = Terminal()
+    chosen = {name: value for name in remembered.KEYS if (value := getattr(arguments, name)) is not None}
+    settings = configured(arguments, chosen)
+    if arguments.list_devices:
+        console.print(list_devices(settings.microphone.engine), markup=False, soft_wrap=True)
+        return OK
+    made = Made(arguments.record, arguments.voice_out, arguments.both_out)
+    made.check({"--config": arguments.config})
+    _see_that_they_are_there(settings)
+    sees = bool(settings.camera.source)
+    settings = fetch(settings, console, sees=sees, echoes=True)
+    sources: list[Source] = [Microphone(settings.microphone)]
+    if sees:
+        sources.append(Camera(settings.camera))
+
+    def loudspeaker(publisher: Publisher, clock: Clock, rate: int) -> Speaker:
+        return Loudspeaker(publisher, clock, rate, settings.loudspeaker)
+
+    if (file := remembered.remember(chosen)) is not None:
+        console.print(f"remembered in {file}", markup=False, soft_wrap=True)
+    return hold(
+        settings, sources, assembly.AgentBody(settings, speaker=loudspeaker), console,
+        made=made, assignments=arguments.set, quiet=arguments.quiet, recent_s=RECENT_S,
+    )  # fmt: skip
+
+
+def configured(arguments: argparse.Namespace, chosen: dict[str, str]) -> config.Config:
+    """The configuration: its file, else the devices of last time; over it those that are `chosen`, over all `--set`."""
+    devices = chosen if arguments.config else {**remembered.recall(), **chosen}
+    path = Path(arguments.config) if arguments.config else None
+    return config.load(path, [*remembered.assignments(devices), *arguments.set])
+
+
+def _see_that_they_are_there(settings: config.Config) -> None:
+    """Raises `SourceError` for a device that is not, before anything else is done."""
+    choose(backend(settings.microphone.engine).devices(), settings.microphone.device, "input")
+    choose(backend(settings.loudspeaker.engine).devices(), settings.loudspeaker.device, "output")

@@ -1,0 +1,62 @@
+"""`visavis live --web`: the conversation in a browser, with the console, and the Realtime endpoint beside it."""
+
+import argparse
+import os
+from pathlib import Path
+
+from agent.errors import ConfigError
+from agent.execution import execute, fetch
+from agent.live import configured
+from agent.outputs import Terminal
+
+TOKEN = "VISAVIS_TOKEN"
+"""Environment variable with the token that pages must know; without it there is a new one for each start."""
+LEAST = 16  # characters of a token that nobody guesses
+
+
+def web(arguments: argparse.Namespace) -> int:
+    """Serve until Ctrl-C. Returns 128 + the number of the signal that ended it.
+
+    Raises `VisavisError`: a port that is taken, a model or a package that cannot be had, a token that is too short.
+    """
+    from agent.console.host import Host
+    from agent.console.security import new_token
+    from agent.console.server import Tls
+    from agent.realtime.app import PATH, application
+
+    console = Terminal()
+    native = ("record", "voice_out", "both_out", "microphone", "loudspeaker", "camera")
+    if given := [f"--{name.replace('_', '-')}" for name in native if getattr(arguments, name) is not None]:
+        raise ConfigError(f"{given[0]} does not go with --web: the page chooses its devices, and has a switch to record")
+    if bool(arguments.tls_cert) != bool(arguments.tls_key):
+        raise ConfigError("--tls-cert and --tls-key belong together: give both, or none")
+    token = os.environ.get(TOKEN)
+    if token is not None and len(token) < LEAST:
+        raise ConfigError(f"{TOKEN} has {len(token)} characters: it must have {LEAST} at least, or be unset")
+    token = token or new_token()
+    settings = configured(arguments, {})
+    settings = fetch(settings, console, sees=True, echoes=settings.console.echo == "agent")
+    recordings = Path(arguments.recordings) if arguments.recordings else default_recordings()
+
+    def announce(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    host = Host(
+        settings,
+        recordings=recordings,
+        settings=settings.console,
+        host=arguments.host,
+        port=arguments.port,
+        token=token,
+        tls=Tls(arguments.tls_cert, arguments.tls_key) if arguments.tls_cert else None,
+        announce=announce,
+        assignments=arguments.set,
+        mounts={PATH: application(settings, token, settings.realtime)},
+    )
+    return execute(host, 1.0)
+
+
+def default_recordings() -> Path:
+    """Where recordings lie if nobody says where: `$XDG_DATA_HOME/visavis/recordings`, else below `~/.local/share`."""
+    home = os.environ.get("XDG_DATA_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "share") / "visavis" / "recordings"
