@@ -1,7 +1,6 @@
 """`visavis live`: a conversation through this machine's own microphone, loudspeaker and camera."""
 
 import argparse
-from pathlib import Path
 
 from agent import assembly, config, remembered
 from agent.execution import OK, RECENT_S, Made, fetch, hold
@@ -21,7 +20,7 @@ def live(arguments: argparse.Namespace) -> int:
     """
     console = Terminal()
     chosen = {name: value for name in remembered.KEYS if (value := getattr(arguments, name)) is not None}
-    settings = configured(arguments, chosen)
+    settings = remembered.configured(arguments, chosen)
     if arguments.list_devices:
         console.print(list_devices(settings.microphone.engine), markup=False, soft_wrap=True)
         return OK
@@ -43,13 +42,6 @@ def live(arguments: argparse.Namespace) -> int:
         settings, sources, assembly.AgentBody(settings, speaker=loudspeaker), console,
         made=made, assignments=arguments.set, quiet=arguments.quiet, recent_s=RECENT_S,
     )  # fmt: skip
-
-
-def configured(arguments: argparse.Namespace, chosen: dict[str, str]) -> config.Config:
-    """The configuration: its file, else the devices of last time; over it those that are `chosen`, over all `--set`."""
-    devices = chosen if arguments.config else {**remembered.recall(), **chosen}
-    path = Path(arguments.config) if arguments.config else None
-    return config.load(path, [*remembered.assignments(devices), *arguments.set])
 
 
 def _see_that_they_are_there(settings: config.Config) -> None:

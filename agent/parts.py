@@ -87,7 +87,8 @@ def _to_be_had(model: str, else_: str, say: Callable[[str], None]) -> bool:
     try:
         models.pull(model)
     except ModelMissing as error:
-        say(f"{error} Going on with {else_}.")
+        say(str(error))
+        say(f"Going on with {else_}.")
         return False
     return True
 

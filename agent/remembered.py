@@ -5,11 +5,13 @@ They lie in `devices.toml` in the folder for configuration of the user (`$XDG_CO
 `replay` do not depend on whose machine they run on.
 """
 
+import argparse
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from agent import config
 from agent.errors import ConfigError
 from agent.settings import read_toml
 
@@ -58,3 +60,10 @@ def remember(chosen: Mapping[str, str]) -> Path | None:
 def assignments(names: Mapping[str, str]) -> list[str]:
     """`names` as settings such as `microphone.device="USB microphone"`."""
     return [f"{KEYS[key]}={json.dumps(name)}" for key, name in names.items()]
+
+
+def configured(arguments: argparse.Namespace, chosen: dict[str, str]) -> config.Config:
+    """The configuration: its file, else the devices of last time; over it those that are `chosen`, over all `--set`."""
+    devices = chosen if arguments.config else {**recall(), **chosen}
+    path = Path(arguments.config) if arguments.config else None
+    return config.load(path, [*assignments(devices), *arguments.set])

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from agent.errors import ConfigError
 from agent.execution import execute, fetch
-from agent.live import configured
 from agent.outputs import Terminal
+from agent.remembered import configured
 
 TOKEN = "VISAVIS_TOKEN"
 """Environment variable with the token that pages must know; without it there is a new one for each start."""
@@ -27,7 +27,7 @@ def web(arguments: argparse.Namespace) -> int:
     console = Terminal()
     native = ("record", "voice_out", "both_out", "microphone", "loudspeaker", "camera")
     if given := [f"--{name.replace('_', '-')}" for name in native if getattr(arguments, name) is not None]:
-        raise ConfigError(f"{given[0]} does not go with --web: the page chooses its devices, and has a switch to record")
+        raise ConfigError(f"{given[0]} does not go with --web: the page chooses devices, and when to record")
     if bool(arguments.tls_cert) != bool(arguments.tls_key):
         raise ConfigError("--tls-cert and --tls-key belong together: give both, or none")
     token = os.environ.get(TOKEN)
