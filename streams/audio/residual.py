@@ -14,7 +14,8 @@ from streams.audio.spectra import BINS, HOP, WINDOW, Floats, Spectra, power, sig
 BANDS = 24
 RECENT = 16  # hops (256 ms) over which it is judged whose sound it is
 REACH = 48  # hops by which an echo may come late while nothing is known of it
-OPENING = 190  # hops of played sound after which the filter is trusted, whatever it has learnt
+ALIKE = 0.75  # likeness of envelopes that somebody who speaks over the agent does not reach
+OPENING = 380  # hops of played sound after which the filter is trusted, whatever it has learnt
 
 _TINY = np.float32(1e-10)
 _SLOW = np.float32(0.02)  # the regression: 0.8 s
@@ -34,6 +35,7 @@ class Residual:
         self._least = np.float32(10 ** (floor_db / 20))
         self._window = np.hanning(WINDOW + 1)[:WINDOW].astype(np.float32)
         self._to_bands, self._to_bins = _bands()
+        self._density = np.float32(0.5) / self._to_bands.sum(axis=0)  # half, since `noise` is twice the least
         self._fold = np.zeros(WINDOW, np.float32)
         self._fold[0] = self._fold[HOP] = 1
         self._fold[1:HOP] = 2
@@ -47,6 +49,7 @@ class Residual:
         self.learnt = False
         self._error, self._echo = np.zeros(WINDOW, np.float32), np.zeros(WINDOW, np.float32)
         self._filter = np.ones(BINS, np.complex64)
+        self._fine = np.zeros(BINS, np.float32)
         self._gain = np.ones(BANDS, np.float32)
         self._plain = True
         self._released, self._smooth = np.zeros(BANDS, np.float32), np.zeros(BANDS, np.float32)
@@ -81,14 +84,16 @@ class Residual:
         if not self.learnt:
             left = np.maximum(left, self._unknown(heard, newest, whole, doubt))
         self._note(heard, whole, left)
-        if self.likeness > 0.75:  # what is left moves as the echo does: the path has changed
+        over = self._over
+        if self.likeness > ALIKE:  # what is left moves as the echo does: it is not learnt yet, or the path has changed
             left = np.maximum(left, self._slope * whole)
-        wanted = 1 - self._over * left / (heard + _TINY)
-        quiet = np.sqrt(np.minimum(self.noise * np.float32(0.5) / (heard + _TINY), 1))
-        gain = np.maximum(np.maximum(wanted, quiet), self._least)
-        self._gain += np.float32(0.7) * (gain - self._gain)
+            over = over * np.float32(min(3.0, 1 + (self.likeness - ALIKE) * 20))
+        wanted = 1 - over * left / (heard + _TINY)
+        self._gain += np.float32(0.7) * (np.maximum(wanted, 0) - self._gain)
         self._plain = False
-        return self._shape(self._gain @ self._to_bins)
+        # Down to the room's own noise and no further, bin by bin: harmonics that stand out of it would be a voice.
+        quiet = np.sqrt((self.noise * self._density) @ self._to_bins / (self._fine + _TINY))
+        return self._shape(np.minimum(np.maximum(np.maximum(self._gain @ self._to_bins, quiet), self._least), 1))
 
     @property
     def similarity(self) -> float:
@@ -112,7 +117,8 @@ class Residual:
         for frame, fresh in ((self._error, error), (self._echo, echo)):
             frame[:HOP] = frame[HOP:]
             frame[HOP:] = 0 if fresh is None else fresh
-        heard = self._banded(spectrum(self._error * self._window))
+        self._fine = power(spectrum(self._error * self._window))
+        heard: Floats = self._fine @ self._to_bands
         whole = self._banded(spectrum(self._echo * self._window)) if echo is not None else heard
         self._hear_noise(heard)
         return heard, whole
@@ -151,13 +157,13 @@ class Residual:
         if float(played[0].sum()) > 1e-3:
             self._sounded += 1
             trusted = float(doubt.sum()) < 0.05 * float(whole.sum()) / float(_HANN_POWER)
-            self.learnt = self._sounded > OPENING or (trusted and self._sounded > 30)
-        if self._sounded < 25:
-            return np.float32(2) * loudest
-        self._sum_error += heard
-        self._sum_played += loudest
-        unknown: Floats = np.minimum(4 * self._sum_error / (self._sum_played + _TINY), 2) * loudest
-        return unknown
+            self.learnt = self._sounded > OPENING or (trusted and self._sounded > 30 and self.likeness < 0.7)
+        share = np.full(BANDS, 2, np.float32)
+        if self._sounded >= 25:  # a quarter second of speech, and then as it was heard so far
+            self._sum_error += heard
+            self._sum_played += loudest
+            np.minimum(share, 4 * self._sum_error / (self._sum_played + _TINY), out=share)
+        return share * loudest
 
     def _note(self, heard: Floats, whole: Floats | int, left: Floats | int) -> None:
         """Keep the last hops, and see how alike the envelopes of what is left and of the echo are (a cosine)."""
