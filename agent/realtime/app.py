@@ -124,16 +124,7 @@ def route(
     path: str = PATH,
 ) -> "WebSocketRoute":
     """The route, to be put into an application; see `Endpoint`. Raises `DependencyMissing` without Starlette."""
-    try:
-        from starlette.routing import WebSocketRoute  # noqa: PLC0415 - an extra
-    except ModuleNotFoundError as error:
-        raise DependencyMissing("starlette", "web", "the Realtime endpoint") from error
-    endpoint = Endpoint(config, token, limits, tools)
-
-    async def realtime(websocket: "WebSocket") -> None:
-        await endpoint(websocket)
-
-    return WebSocketRoute(path, realtime)
+    return _routed(Endpoint(config, token, limits, tools), path)
 
 
 def application(
@@ -143,8 +134,23 @@ def application(
     *,
     tools: Sequence[Tool | Callable[..., object]] = (),
 ) -> "Starlette":
-    """An application with nothing but this route, for a server of its own."""
-    realtime = route(config, token, limits, tools=tools)
+    """An application with nothing but this route, for a server of its own; its `state.realtime` is the `Endpoint`."""
+    endpoint = Endpoint(config, token, limits, tools)
+    realtime = _routed(endpoint, PATH)
     from starlette.applications import Starlette  # noqa: PLC0415 - an extra
 
-    return Starlette(routes=[realtime])
+    app = Starlette(routes=[realtime])
+    app.state.realtime = endpoint
+    return app
+
+
+def _routed(endpoint: Endpoint, path: str) -> "WebSocketRoute":
+    try:
+        from starlette.routing import WebSocketRoute  # noqa: PLC0415 - an extra
+    except ModuleNotFoundError as error:
+        raise DependencyMissing("starlette", "web", "the Realtime endpoint") from error
+
+    async def realtime(websocket: "WebSocket") -> None:
+        await endpoint(websocket)
+
+    return WebSocketRoute(path, realtime)

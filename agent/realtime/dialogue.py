@@ -285,7 +285,7 @@ class Dialogue:
 
     def _answered(self, out: list[Event | Order]) -> list[Event | Order]:
         if any(isinstance(each, dict) and each["type"] == "response.created" for each in out):
-            self._asked = None
+            self._asked, self._cancelled = None, False
         return out
 
     def _no_answer(self, why: str) -> list[Event | Order]:

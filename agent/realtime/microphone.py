@@ -25,10 +25,15 @@ from streams.types import Audio, Gauge, Samples, StopPressed, TurnEnd, Typed
 BLOCK = RATE // 50
 PATIENCE = RATE * 150 // 1000
 """Samples that may be missing before silence is put in their place."""
-BACKLOG = RATE // 5
+STALLED = RATE // 50
+"""So late is a timer only on a loop that was busy with something else."""
+RECOVERY_S = 0.03
+LONGEST = RATE // 2
+"""The longest chunk of a live voice: for that of a file nobody waits."""
+BACKLOG = RATE // 10
 KEPT_QUIET = RATE
 """Of quiet that lasts longer than this, the rest is passed over while sound waits to be played."""
-QUIET = 100  # peak of int16: -50 dB of full scale
+QUIET = 200  # peak of int16: -44 dB of full scale
 TAIL = RATE // 2
 """Silence after what is judged at once: the ear must hear that the voice has ended."""
 
@@ -76,7 +81,7 @@ class ClientMicrophone:
         place = self._now()
         if not self.held and not self._waiting:
             self._begin_stretch(place, len(sound))
-        self._chunk = len(sound)
+        self._chunk = min(len(sound), LONGEST)
         self._queue.append(sound)
         self._waiting += len(sound)
         self._wake.set()
@@ -148,7 +153,8 @@ class ClientMicrophone:
                     async with asyncio.timeout_at(clock.deadline(due * SAMPLE)):
                         await self._wake.wait()
                 except TimeoutError:
-                    pass
+                    if self._now() - due > STALLED:  # it was not the client that was late: let what has come come in
+                        await asyncio.sleep(RECOVERY_S)
         finally:
             self._out = None
 
@@ -169,6 +175,9 @@ class ClientMicrophone:
         """Sound comes after nothing: its last sample is the newest there is."""
         if self._next is None:
             self._jump(max(0, place - count))
+        elif self._filling:
+            while self._next + BLOCK <= place - count:
+                self._silence()
 
     def _flush(self, place: int) -> None:
         """Publish whole blocks that lie before `place`; then, where too much is missing, silence."""
