@@ -1,6 +1,6 @@
 """Pictures to bytes and back: compressed once, at capture, so that all who look, in a replay too, see the same pixels.
 
-The one file that imports OpenCV for good; it knows nothing of where pictures come from or what is in them.
+The one file that imports OpenCV; it knows nothing of where pictures come from or what is in them.
 """
 
 import os

@@ -1,6 +1,7 @@
 """Faces on real pictures: the same as OpenCV's own decoder finds, where they are, and one look after the other."""
 
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,14 @@ import av
 import numpy as np
 import pytest
 
+from streams.clock import run
+from streams.devices.camera import Camera, CameraConfig
+from streams.devices.video import VideoFile
 from streams.encoders.faces import MODEL, FaceDetector, FacesConfig, YuNet, direction
-from streams.errors import ModelMismatch, ModelMissing
+from streams.errors import DependencyMissing, ModelMismatch, ModelMissing
 from streams.packet import Packet
 from streams.pictures import Pixels, compress, decompress
-from streams.ports import Encoder
+from streams.ports import Encoder, Source
 from streams.topics import IMAGE, PERCEPT
 from streams.types import Faces, Image
 from tests.model_files import model_file
@@ -182,6 +186,22 @@ def test_jpegs_are_read_no_larger_than_needed() -> None:
         pixels = decompress(image, longest)
         assert pixels is not None and pixels.shape == (width * 3 // 4, width, 3)
     assert (compress(picture, 640, 85).width, compress(picture, 640, 85).height) == (640, 480)
+
+
+def test_without_opencv_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, yunet: Path, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", None)
+
+    async def opens(source: Source) -> None:
+        async with source:
+            pass
+
+    for needs in (
+        lambda: FaceDetector(yunet),
+        lambda: run(opens(Camera(CameraConfig("0")))),
+        lambda: run(opens(VideoFile(tmp_path / "a.mp4"))),
+    ):
+        with pytest.raises(DependencyMissing, match=r"pip install 'visavis\[vision\]'"):
+            needs()
 
 
 def test_a_file_that_is_another_model(tmp_path: Path, shared_data: Path) -> None:
