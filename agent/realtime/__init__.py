@@ -1,9 +1,9 @@
 """The Realtime protocol of OpenAI, spoken to a session of this agent: `docs/realtime.md` lists what is supported.
 
-    wire.py ──> dialogue.py ──> orders          a synchronous core: client events and packets in, server events out
-    packets ──>  (hearing, answering)
-    connection.py                               the rim: one WebSocket, one session, bounded queues
-    app.py                                      the route, who may come in, and how many
+    client ─> wire ─> dialogue ─> orders ─> microphone, body, gate      the session
+                         │  ▲
+    client <── events <──┘  └── packets <────────────────── watcher
 
-`app.route` makes the route for any Starlette application; nothing else is needed from outside.
+`dialogue` (with `hearing`, `answering`, `items`, `settings`) is the core: synchronous, without I/O and clock. `connection`
+is the rim around it, and `app` the door: `app.route` makes the route for any Starlette application.
 """
