@@ -91,7 +91,7 @@ class Viewer:
         self.reason = ""  # why we closed it
         self._socket = socket
         self._budget = Budget(clock, MESSAGES_PER_S, OVER_S)
-        self._wrong = Budget(clock, 2.0, 5.0)  # errors told
+        self._wrong = Budget(clock, 5.0, 5.0)  # errors told
         self._ending = asyncio.Event()
         self._code = GOING_AWAY
 

@@ -173,6 +173,7 @@ class RemoteSpeaker:
         number = next(self._numbers)
         timer = self._clock.call_at(self._clock.now() + self._answer, self._unanswered, number)
         self._flushes.append(_Flush(number, self._written, told, timer, not self._paused))
+        self._soonest = 0  # what follows need not wait for what is dropped
         player.flush(number)
 
     def pause(self) -> None:
