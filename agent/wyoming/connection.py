@@ -76,8 +76,7 @@ class Connection:
                     while (event := await self._wire.read()) is not None:
                         await self._take(event)
                 finally:
-                    if self._conversation is not None:
-                        self._conversation[1].cancel()
+                    self._give_back()
             await self._wire.part()
         except* (ConnectionError, TimeoutError):
             pass  # the client has gone
@@ -85,9 +84,14 @@ class Connection:
             await self._refuse(group)
         finally:
             self._wire.close()
-            self._services.dialogues.end(self._name)
-            if self._utterance is not None:
-                self._utterance.close()
+
+    def _give_back(self) -> None:
+        """Nobody asks any more: what was lent or kept for this client is free before the farewell."""
+        if self._conversation is not None:
+            self._conversation[1].cancel()
+        if self._utterance is not None:
+            self._utterance.close()
+        self._services.dialogues.end(self._name)
 
     async def _refuse(self, group: BaseExceptionGroup[VisavisError]) -> None:
         error: BaseException = group
