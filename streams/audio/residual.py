@@ -153,7 +153,7 @@ class Residual:
         played = self._played
         played[1:] = played[:-1]
         played[0] = _HANN_POWER * self._banded(newest)
-        loudest = played.max(axis=0)
+        loudest: Floats = played.max(axis=0)
         if float(played[0].sum()) > 1e-3:
             self._sounded += 1
             trusted = float(doubt.sum()) < 0.05 * float(whole.sum()) / float(_HANN_POWER)
