@@ -190,6 +190,16 @@ def test_a_camera_that_does_not_open_says_what_to_do(source: str, advice: str) -
     run(main())
 
 
+def test_a_password_is_not_told() -> None:
+    async def main() -> None:
+        with pytest.raises(SourceError, match=r"cannot open the camera 'http://\.\.\.@127\.0\.0\.1:9/a'") as caught:
+            async with Camera(CameraConfig("http://somebody:secret@127.0.0.1:9/a")):
+                pass
+        assert "secret" not in str(caught.value)
+
+    run(main())
+
+
 def test_a_server_that_never_answers_is_refused_in_time() -> None:
     async def main() -> None:
         with MjpegCamera() as server:

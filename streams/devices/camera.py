@@ -6,6 +6,7 @@ and mended by opening it again.
 """
 
 import asyncio
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -67,6 +68,7 @@ class Camera:
         if not config.source:
             raise SourceError('no camera is named: set camera.source, for instance to "0" or "rtsp://ADDRESS"')
         self.config = config
+        self._shown = repr(re.sub("//[^/@]*@", "//...@", config.source))  # messages go far: without name and password
         self._capture: Capture | None = None
         self._left: list[Capture] = []
         self._dropped = 0  # by connections that are closed
@@ -77,7 +79,7 @@ class Camera:
         return self._dropped + (self._capture.dropped if self._capture else 0)
 
     async def __aenter__(self) -> "Camera":
-        opencv(f"the camera {self.config.source!r}")
+        opencv(f"the camera {self._shown}")
         self._dropped, self._left = 0, []
         capture = self._connect()
         try:
@@ -88,7 +90,7 @@ class Camera:
         if not arrived:
             await self.__aexit__()
             why = capture.ended or f"no picture came within {(self.config.open_ms + self.config.read_ms) / 1000:g} s"
-            raise SourceError(f"cannot open the camera {self.config.source!r}: {why}. {self._advice()}")
+            raise SourceError(f"cannot open the camera {self._shown}: {why}. {self._advice()}")
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
@@ -114,10 +116,10 @@ class Camera:
             why = await self._watch(capture, bus, clock)
             if not why:
                 return
-            message = f"the camera {self.config.source!r} is lost: {why}; it is opened again until it is back"
+            message = f"the camera {self._shown} is lost: {why}; it is opened again until it is back"
             bus.publish(FEEDBACK, clock.now(), Fault(self.name, SourceLost.__name__, message))
             await self._again(clock)
-            bus.publish(FEEDBACK, clock.now(), Recovered(self.name, f"the camera {self.config.source!r} is back"))
+            bus.publish(FEEDBACK, clock.now(), Recovered(self.name, f"the camera {self._shown} is back"))
 
     # --- inside
 
