@@ -2,8 +2,9 @@
 
     paplay ─> mic_feed ─(monitor)─> virt_mic ─> the program under test ─> speaker ─(monitor)─> parec
 
-What is played into `mic_feed` is what the microphone `virt_mic` hears, bit for bit at 16 kHz, mono, int16; what is played
-to `speaker` can be heard there. Every card is a process with a folder and a socket of its own, so that any number may run.
+What is played into `mic_feed` is what the microphone `virt_mic` hears, bit for bit at 16 kHz, mono, int16; what is
+played to `speaker` can be heard there. Every card is a process with a folder and a socket of its own, so that any
+number may run. PortAudio knows them as "virtmic" and "virtspk", miniaudio and browsers as "VirtMic" and "Speaker".
 """
 
 import os
@@ -28,10 +29,10 @@ MIC_RATE = 16_000
 NEEDED = ("pulseaudio", "pactl", "paplay", "parec")
 INSTALL = "apt-get install --no-install-recommends pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
 ASOUND = """
-pcm.virtmic  {{ type pulse; device "virt_mic"; server "{server}"; hint {{ show on; description "VirtMic" }} }}
-pcm.virtspk  {{ type pulse; device "speaker"; server "{server}"; hint {{ show on; description "VirtSpeaker" }} }}
-pcm.spkmon   {{ type pulse; device "speaker.monitor"; server "{server}"; hint {{ show on; description "SpeakerMonitor" }} }}
-pcm.!default {{ type pulse; server "{server}"; hint {{ show on; description "Default" }} }}
+pcm.virtmic {{ type pulse; device "virt_mic"; server "{0}"; hint {{ show on; description "VirtMic" }} }}
+pcm.virtspk {{ type pulse; device "speaker"; server "{0}"; hint {{ show on; description "VirtSpeaker" }} }}
+pcm.spkmon {{ type pulse; device "speaker.monitor"; server "{0}"; hint {{ show on; description "Monitor" }} }}
+pcm.!default {{ type pulse; server "{0}"; hint {{ show on; description "Default" }} }}
 """
 
 
@@ -46,7 +47,7 @@ class SoundCard:
         self.speaker_rate, self.speaker_channels = speaker_rate, speaker_channels
         self.folder = Path(tempfile.mkdtemp(prefix="card-"))
         self.server = f"unix:{self.folder}/native"
-        (self.folder / "asound.conf").write_text(ASOUND.format(server=self.server))
+        (self.folder / "asound.conf").write_text(ASOUND.format(self.server))
         self._daemon: subprocess.Popen[bytes] | None = None
         self._modules: dict[str, str] = {}
         self._children: list[subprocess.Popen[bytes]] = []
@@ -165,7 +166,7 @@ class SoundCard:
             file.setsampwidth(2)
             file.setframerate(rate)
             file.writeframes(samples.astype("<i2").tobytes())
-        command = ["paplay", f"--device={sink}", "--latency-msec=20", str(path)]
+        command = ["paplay", f"--device={sink}", "--latency-msec=200", str(path)]
         child = subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL)
         self._children.append(child)
         return child

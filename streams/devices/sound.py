@@ -1,9 +1,10 @@
 """Sound devices: what a library that reaches them must do, the choice of one by name, and the list of what there is.
 
-The libraries are in `streams/devices/backends/`; each is imported only when it is used. All of this blocks: call it in a
-thread (`streams.devices.reopening`). The two callbacks are called in the library's own thread and must be short.
+The libraries are in `streams/devices/backends/`; each is imported only when it is used. All of this blocks: call it in
+a thread (`streams.devices.reopening`). The two callbacks are called in the library's own thread and must be short.
 """
 
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -167,7 +168,7 @@ def open_stream(opens: Opens[T], config: DeviceConfig, rate: int, told: T) -> So
 
 
 def list_devices(engine: Engine = "sounddevice") -> str:
-    """All sound devices as a table in plain text, for people. Blocks; raises as `backend` and `SoundBackend.devices`."""
+    """All sound devices as a table in plain text, for people. Blocks; raises as `backend` and `devices` of it."""
     devices = backend(engine).devices()
     if not devices:
         return f"{engine} finds no sound devices: is one plugged in, and is the sound server running?"
@@ -191,6 +192,27 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _LOCK.release()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """What C libraries write to standard error within goes nowhere: ALSA and JACK tell of every system not there.
+
+    For the whole process, so only around calls of some milliseconds, and only within `alone`.
+    """
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no standard error
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 _LOCK = threading.Lock()

@@ -1,13 +1,14 @@
 """When was sample n? The session time of a device that counts samples and delivers them a little late, and unevenly.
 
-What a sound library says about time is often wrong; what cannot be wrong is how many samples it has delivered and when
-they came. Each arrival is the time of its last sample plus a delay that is never below a fixed least one, so the truth
-is the lower envelope of arrivals over sample counts. Its slope, the drift of the device's crystal against ours, is that
-of the edge of the lower convex hull above the mean of the counts: the line below all points that is closest to them in sum
-(S. Moon, P. Skelly, D. Towsley, "Estimation and removal of clock skew from network delay measurements", INFOCOM 1999).
+What a sound library says about time is often wrong; what cannot be wrong is how many samples it has delivered and
+when they came. Each arrival is the time of its last sample plus a delay that is never below a fixed least one, so the
+truth is the lower envelope of arrivals over sample counts. Its slope, the drift of the device's crystal against ours,
+is that of the edge of the lower convex hull above the mean of the counts: the line below all points that is closest to
+them in sum (S. Moon, P. Skelly, D. Towsley, "Estimation and removal of clock skew from network delay measurements", INFOCOM 1999).
 """
 
 from collections import deque
+from itertools import pairwise
 from math import inf
 
 from streams.clock import SECOND
@@ -70,8 +71,7 @@ class StreamClock:
             newest.popleft()
 
     def skip(self, count: float) -> None:
-        """`count` samples were lost: those that come have a number higher by as much, and what is remembered as late
-        was not."""
+        """`count` samples were lost: those that come have a number higher by as much, and were not late after all."""
         newest = [(x + count / self.rate, delay - count * SECOND / self.rate) for x, delay in self._newest]
         self._newest = deque(newest)
         self._window = (self._window[0], inf)  # it may hold delays of after the loss, counted before it was known
@@ -81,19 +81,24 @@ class StreamClock:
         """Session time (ns) of the end of sample number `count`; counts must not decrease from one call to the next.
 
         Strictly increasing with `count`, and never stepping: what is learnt later is caught up with slowly.
-        Raises `ValueError` before anything was observed.
+        While nothing has been observed since `anchor` it goes on at the nominal pace. Raises `ValueError` before anything
+        was observed at all.
         """
-        target = self._line(count)
         if self._last is None:
-            t = target
+            t = self._line(count)
         else:
             before, then = self._last
             span = (count - before) / self.rate
-            free = then + span * (SECOND + self._slope)
-            most = SLEW * span * SECOND
-            t = free + max(-most, min(most, (target - free) * min(1.0, span / SLEW_S)))
+            t = then + span * (SECOND + self._slope)
+            if self._zero is not None:
+                most = SLEW * span * SECOND
+                t += max(-most, min(most, (self._line(count) - t) * min(1.0, span / SLEW_S)))
         self._last = (count, t)
         return round(t)
+
+    def pin(self, count: float, t: int) -> None:
+        """Sample `count` ends at session time `t` (ns), whatever is observed: time goes on from there."""
+        self._last = (count, t)
 
     @property
     def drift_ppm(self) -> float | None:
@@ -146,7 +151,7 @@ class StreamClock:
             while len(hull) > 1 and _turns_right(hull[-2], hull[-1], (x, y)):
                 hull.pop()
             hull.append((x, y))
-        for (x1, y1), (x2, y2) in zip(hull, hull[1:]):
+        for (x1, y1), (x2, y2) in pairwise(hull):
             if x2 >= middle:
                 slope = (y2 - y1) / (x2 - x1)
                 above = sorted(y - y1 - slope * (x - x1) for x, y in points)

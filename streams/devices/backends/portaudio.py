@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streams.clock import SECOND
-from streams.devices.sound import Ask, Heard, RateRefused, SoundDevice, SoundStream, Way, alone, choose
+from streams.devices.sound import Ask, Heard, RateRefused, SoundDevice, SoundStream, Way, alone, choose, quiet
 from streams.errors import DependencyMissing, SourceError
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ _open: "set[_Stream]" = set()  # of this process
 class SoundDevices:
     """`streams.devices.sound.SoundBackend`. Raises `DependencyMissing`, or `SourceError` without the PortAudio library.
 
-    PortAudio looks for devices only when it is initialised. So it is only as long as a stream is open: who opens or lists
-    after that sees what there is then.
+    PortAudio looks for devices only when it is initialised. So it is only as long as a stream is open: who opens or
+    lists after that sees what there is then.
     """
 
     name = "sounddevice"
@@ -112,10 +112,11 @@ class SoundDevices:
             kind = library.RawInputStream if way == "input" else library.RawOutputStream
             for channels, callback in enumerate(callbacks, 1):
                 try:
-                    stream = kind(
-                        samplerate=rate, blocksize=block, device=device.index, channels=channels, dtype="int16",
-                        latency=latency_s, callback=callback,
-                    )  # fmt: skip
+                    with quiet():
+                        stream = kind(
+                            samplerate=rate, blocksize=block, device=device.index, channels=channels, dtype="int16",
+                            latency=latency_s, callback=callback,
+                        )  # fmt: skip
                 except library.PortAudioError as error:
                     code = error.args[1] if len(error.args) > 1 else 0
                     if code == INVALID_CHANNELS and channels == 1:

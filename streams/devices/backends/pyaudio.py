@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from streams.clock import SECOND
-from streams.devices.sound import Ask, Heard, RateRefused, SoundDevice, SoundStream, Way, alone, choose
+from streams.devices.sound import Ask, Heard, RateRefused, SoundDevice, SoundStream, Way, alone, choose, quiet
 from streams.errors import DependencyMissing, SourceError
 
 INVALID_CHANNELS, INVALID_RATE = -9998, -9997  # portaudio.h: PaErrorCode
@@ -15,8 +15,8 @@ INVALID_CHANNELS, INVALID_RATE = -9998, -9997  # portaudio.h: PaErrorCode
 class PyAudios:
     """`streams.devices.sound.SoundBackend`. Raises `DependencyMissing`.
 
-    Each stream has a PortAudio of its own, so to speak: it is initialised once more for each, and sees new devices when no
-    other is in use in this process. PyAudio gives no wish for a latency: PortAudio takes the lowest it thinks safe.
+    PortAudio looks for devices only when it is initialised, which it is as long as a stream is open in this process.
+    PyAudio passes no wish for a latency on: PortAudio takes the lowest it thinks safe.
     """
 
     name = "pyaudio"
@@ -41,7 +41,8 @@ class PyAudios:
                 library.terminate()
 
     def _start(self) -> Any:
-        return self._library.PyAudio()
+        with quiet():
+            return self._library.PyAudio()
 
     def open_input(self, wanted: str | int, rate: int, block: int, latency_s: float, heard: Heard) -> SoundStream:
         """Open and start."""
@@ -79,11 +80,12 @@ class PyAudios:
                 device = choose(_look(library), wanted, way)
                 for channels, callback in enumerate(callbacks, 1):
                     try:
-                        stream = library.open(
-                            rate, channels, self._library.paInt16, frames_per_buffer=block, stream_callback=callback,
-                            input=way == "input", output=way == "output",
-                            **{f"{way}_device_index": device.index},
-                        )  # fmt: skip
+                        with quiet():
+                            stream = library.open(
+                                rate, channels, self._library.paInt16, frames_per_buffer=block,
+                                input=way == "input", output=way == "output", stream_callback=callback,
+                                **{f"{way}_device_index": device.index},
+                            )  # fmt: skip
                     except (OSError, ValueError) as error:
                         code = next((word for word in error.args if isinstance(word, int)), 0)
                         if code == INVALID_CHANNELS and channels == 1:
