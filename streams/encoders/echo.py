@@ -109,8 +109,8 @@ class EchoCanceller:
     does not depend on the size of blocks as long as PLAYBACK comes before the microphone hears it; if it is late, it
     depends on the order of the packets of both topics, and on nothing else.
 
-    engine: default `Canceller()`; one that gives sound late (WebRTC's, by 8 ms) has blocks of its own size, and the
-    first of its samples are never given
+    engine: default `Canceller()`; one with another hop (WebRTC's: 160) has blocks of that size, and of one that gives
+    sound late (WebRTC's: by 8 ms) the last samples come at the end
     """
 
     reads: tuple[Topic[Any], ...] = (AUDIO, PLAYBACK)
@@ -127,6 +127,7 @@ class EchoCanceller:
         self._waiting: deque[tuple[int, Samples]] = deque()
         self._place: float | None = None  # in the reference, of the end of what was last played to the engine
         self._next: int | None = None  # index of the first sample of the hop to be cleaned next
+        self._begin = 0
         self._now = self._last = 0  # of the microphone: time and index of the end of what has come
         self._hold = 0  # ns that a hop waits for the reference
         self._count = 0
@@ -151,7 +152,7 @@ class EchoCanceller:
             self._place = self._next = None
             self._engine.forget()
         if self._next is None:
-            self._next = audio.start
+            self._next = self._begin = audio.start
         self._waiting.extend(hops)
         self._now, self._last = packet.t, audio.end
         emits.extend(self._drain(packet.t))
@@ -200,7 +201,9 @@ class EchoCanceller:
             clean = self._clean(t, samples)
             start = (self._next or 0) - engine.delay
             self._next = (self._next or 0) + self._hop
-            emits.append(Emit(CLEAN, t - engine.delay * SAMPLE, Audio(clean, RATE, start)))
+            before = max(0, self._begin - start)  # of an engine that is late: from before the stream began
+            if before < len(clean):
+                emits.append(Emit(CLEAN, t - engine.delay * SAMPLE, Audio(clean[before:], RATE, start + before)))
             self._count += 1
             if engine.active and self._count % self._every == 0:
                 lag = (engine.lag or 0) * 1e3 / RATE
