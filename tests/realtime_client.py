@@ -43,13 +43,16 @@ def deaf(*assignments: str) -> Config:
 
 
 def sentences(folder: Path) -> str:
-    """An assignment that adds a sentence which calls the function `weather` of the client."""
+    """An assignment that adds two sentences: one calls the function `weather` of the client, one is long to answer."""
     file = folder / "own.toml"
     file.write_text(
         '[lists]\nplace.values = { "paris" = "Paris", "rome" = "Rome" }\n'
         "[intents.weather]\n"
         'sentences = ["how is the weather in {place}"]\n'
         'call = { name = "weather", arguments = { place = "{place}" } }\n'
+        "[intents.something]\n"
+        'sentences = ["tell me something"]\n'
+        'reply = "This is a sentence that goes on for a while, so that somebody can speak over it."\n'
     )
     return f'policy.sentences=["{file}"]'
 
@@ -154,10 +157,12 @@ class Ear:
 
     def sound(self, item: str) -> Samples:
         """What was heard of item `item`."""
-        pieces = [
-            base64.b64decode(each.delta) for each in self.of("response.output_audio.delta") if each.item_id == item
-        ]
+        pieces = [self.decoded(each) for each in self.of("response.output_audio.delta") if each.item_id == item]
         return np.frombuffer(b"".join(pieces), "<i2").astype(np.int16)
+
+    @staticmethod
+    def decoded(delta: Any) -> bytes:
+        return base64.b64decode(delta.delta)
 
     def clear(self) -> None:
         self.events.clear()

@@ -1,15 +1,14 @@
-"""The official `openai` client talks with the agent: by voice and by text, interrupts it, and lends it a function."""
+"""The official `openai` client writes to the agent, lends it a function, stops it, and makes mistakes."""
 
 import asyncio
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from agent.realtime.limits import RealtimeConfig
 from streams import clock as clocks
-from tests.realtime_client import RATE, Ear, deaf, encoded, hearing, sentences, serving, speak, text, voice, write
+from tests.realtime_client import RATE, Ear, deaf, sentences, serving, write
 
 pytest.importorskip("av")
 WEATHER = {"type": "function", "name": "weather", "description": "The weather.", "parameters": {"type": "object"}}
@@ -19,60 +18,6 @@ LONG = "help"  # the longest answer there is
 
 def run(main: Any) -> None:
     clocks.run(main)
-
-
-def test_a_conversation_by_voice() -> None:
-    async def main() -> None:
-        async with serving(hearing()) as served, served.client().realtime.connect(model="visavis") as connection:
-            ear = Ear(connection)
-            created = await ear.until("session.created")
-            assert created.session.audio.input.format.rate == RATE
-            await asyncio.sleep(1.5)  # the session begins
-            for said, answer in (("what time is it", "It is"), ("go forward one meter", "one")):
-                ear.clear()
-                await speak(connection, voice(said))
-                done = await ear.until("response.done")
-                assert done.response.status == "completed", done
-                heard = ear.of("conversation.item.input_audio_transcription.completed")[0].transcript
-                assert heard.replace("metre", "meter") == said
-                item = done.response.output[0]
-                assert answer in item.content[0].transcript
-                words = "".join(each.delta for each in ear.of("response.output_audio_transcript.delta"))
-                assert words == item.content[0].transcript
-                sound = ear.sound(item.id)
-                assert len(sound) > RATE / 2 and np.abs(sound.astype(int)).max() > 1000
-                started = ear.of("input_audio_buffer.speech_started")[0]
-                stopped = ear.of("input_audio_buffer.speech_stopped")[0]
-                spoken_ms = len(voice(said)) * 1000 / RATE - 400
-                assert stopped.audio_end_ms - started.audio_start_ms == pytest.approx(spoken_ms, abs=450)
-                order = [
-                    kind for kind in dict.fromkeys(ear.kinds(sound=True)) if "input_audio" in kind or "done" in kind
-                ]
-                assert order.index("input_audio_buffer.speech_started") < order.index("input_audio_buffer.committed")
-                assert order[-1] == "response.done" and not ear.of("error")
-
-    run(main())
-
-
-def test_a_person_interrupts_and_is_answered() -> None:
-    async def main() -> None:
-        async with serving(hearing()) as served, served.client().realtime.connect(model="visavis") as connection:
-            ear = Ear(connection)
-            await write(connection, LONG)
-            first = await ear.until("response.output_audio.delta", 25)
-            await speak(connection, voice("what time is it"))
-            cut = await ear.until("response.done")
-            assert cut.response.status == "cancelled"
-            assert cut.response.status_details.reason == "turn_detected"
-            part = cut.response.output[0]
-            assert part.id == first.item_id and part.status == "incomplete"
-            ear.clear()
-            done = await ear.until("response.done")
-            print([(e.type, e.transcript) for e in ear.events if "transcription.comp" in e.type])
-            assert done.response.status == "completed" and "It is" in done.response.output[0].content[0].transcript
-            assert not len(ear.sound(first.item_id)), "nothing more of what was cut is sent"
-
-    run(main())
 
 
 def test_a_conversation_by_text_is_answered_in_sound_or_in_text() -> None:
@@ -127,37 +72,6 @@ def test_a_function_that_gives_no_result_is_given_up(tmp_path: Path) -> None:
             await write(connection, "how is the weather in Rome")
             done = await ear.until("response.done", 2)
             assert "too long" in done.response.output[0].content[0].transcript
-
-    run(main())
-
-
-def test_a_turn_that_the_client_ends_itself() -> None:
-    async def main() -> None:
-        async with serving(hearing()) as served, served.client().realtime.connect(model="visavis") as connection:
-            ear = Ear(connection)
-            await connection.session.update(session=MANUAL)
-            await connection.input_audio_buffer.append(audio=encoded(voice("what time is it")))
-            await connection.input_audio_buffer.clear()
-            await connection.input_audio_buffer.commit()
-            refused = await ear.until("error")
-            assert refused.error.code == "input_audio_buffer_commit_empty"
-            await speak(connection, np.concatenate([voice("what is two"), voice("plus three")]))
-            await connection.input_audio_buffer.commit()
-            heard = await ear.until("conversation.item.input_audio_transcription.completed")
-            assert heard.transcript == "what is two plus three", (
-                "one turn, in spite of its pause; what was cleared is not in it"
-            )
-            await asyncio.sleep(0.5)
-            await connection.conversation.item.create(item=text("never mind this one"))
-            assert not ear.of("response.created"), "nothing is answered before it is asked for"
-            await connection.response.create()
-            await ear.until("response.done")
-            await connection.input_audio_buffer.append(audio=encoded(np.zeros(RATE, np.int16)))
-            await connection.input_audio_buffer.commit()
-            await connection.response.create()
-            done = await ear.until("response.done")
-            assert done.response.status == "failed" and "nobody spoke" in done.response.status_details.error.message
-            assert not ear.of("input_audio_buffer.speech_started")
 
     run(main())
 
@@ -223,5 +137,23 @@ def test_a_wrong_token_and_one_client_too_many_are_turned_away() -> None:
                     await asyncio.sleep(0.02)
             async with served.client().realtime.connect(model="visavis") as connection:
                 await Ear(connection).until("session.created")
+
+    run(main())
+
+
+def test_sound_as_telephones_have_it() -> None:
+    async def main() -> None:
+        async with serving(deaf()) as served, served.client().realtime.connect(model="visavis") as connection:
+            ear = Ear(connection)
+            sizes = {}
+            for form in ({"type": "audio/pcm", "rate": RATE}, {"type": "audio/pcmu"}):
+                audio: Any = {"input": {"format": form}, "output": {"format": form}}
+                await connection.session.update(session={"type": "realtime", "audio": audio})
+                assert (await ear.until("session.updated")).session.audio.output.format.type == form["type"]
+                ear.clear()
+                await write(connection, "what is two plus three")
+                await ear.until("response.done")
+                sizes[form["type"]] = sum(len(ear.decoded(each)) for each in ear.of("response.output_audio.delta"))
+            assert sizes["audio/pcm"] == pytest.approx(6 * sizes["audio/pcmu"], abs=60), "a byte for 3 samples of 2"
 
     run(main())

@@ -4,6 +4,6 @@
                          │  ▲
     client <── events <──┘  └── packets <────────────────── watcher
 
-`dialogue` (with `hearing`, `answering`, `items`, `settings`) is the core: synchronous, without I/O and clock. `connection`
+`dialogue` (with `hearing`, `answering`, `items`, `settings`) is the core: synchronous, no I/O, no clock. `connection`
 is the rim around it, and `app` the door: `app.route` makes the route for any Starlette application.
 """
