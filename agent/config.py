@@ -26,8 +26,8 @@ from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.turns import TurnConfig
 from streams.devices.camera import CameraConfig
+from streams.devices.loudspeaker import LoudspeakerConfig
 from streams.devices.microphone import MicrophoneConfig
-from streams.devices.sound import DeviceConfig
 from streams.encoders.echo import EchoConfig
 from streams.encoders.faces import FacesConfig
 from streams.encoders.recognisers.grammar import GrammarConfig
@@ -146,7 +146,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     reflex: ReflexSection = field(default_factory=ReflexSection)
     voice: VoiceSection = field(default_factory=VoiceSection)
     speaker: SpeakerSection = field(default_factory=SpeakerSection)
-    loudspeaker: DeviceConfig = field(default_factory=DeviceConfig)
+    loudspeaker: LoudspeakerConfig = field(default_factory=LoudspeakerConfig)
     console: ConsoleConfig = field(default_factory=ConsoleConfig)
     realtime: RealtimeConfig = field(default_factory=RealtimeConfig)
     wyoming: WyomingConfig = field(default_factory=WyomingConfig)

@@ -207,7 +207,7 @@ class EchoCanceller:
             self._count += 1
             if engine.active and self._count % self._every == 0:
                 lag = (engine.lag or 0) * 1e3 / RATE
-                echo = Echo(round(engine.similarity, 3), round(engine.erle_db, 1), round(lag, 1))
+                echo = Echo(round(float(engine.similarity), 3), round(float(engine.erle_db), 1), round(lag, 1))
                 emits.append(Emit(PERCEPT, t, echo))
         return emits
 
