@@ -126,6 +126,14 @@ def test_double_talk_keeps_the_person(ratio_db: int, shared_data: Path) -> None:
     assert likeness > (0.85, 0.7, 0.5)[(5, 0, -5).index(ratio_db)]
 
 
+def test_a_loudspeaker_far_louder_than_the_digits_say() -> None:
+    quiet = (agent(8) // 10).astype(np.int16)
+    the = Room(walls(0.3, 11), delay_ms=60, level_db=-20)
+    clean, _, _ = through(EchoCanceller(), packets(the.microphone(sounded(8)), quiet, VOICE, early_ms=20))
+    assert starts(clean) == []
+    assert erle(the, sounded(8), clean, 4, 8) > 20
+
+
 def test_a_moved_microphone_is_found_again() -> None:
     the = Room(walls(0.4, 6), moved=walls(0.3, 7, distance_m=1.0), moved_s=6)
     played = sounded(12)

@@ -72,6 +72,7 @@ class Canceller:
         self.lag: int | None = None
         self._candidate: int | None = None
         self._heard = self._left = 1e-9
+        self._all_heard = self._all_played = 0.0
         self._changed = 0
         self._finder.reset()
 
@@ -127,6 +128,10 @@ class Canceller:
         error = microphone - echo
         self._follow(error, echo, microphone)
         self._filter.learn(window, error)
+        if not self._residual.learnt:
+            self._all_heard += float(microphone @ microphone)
+            self._all_played += float(self._reference[HOP:] @ self._reference[HOP:])
+            self._filter.widen(self._all_heard / self._all_played if self._all_played > 0.05 else 0.0)
         clean = self._residual.process(error, echo, self._filter.expected, self._window(0, 1)[0])
         self._watch()
         self._finder.push(microphone, self._window(0, LAGS + EARLY))

@@ -43,15 +43,23 @@ class KalmanFilter:
         """Forget the path; as new."""
         self.weights[:] = 0
         self.doubt[:] = self._prior
+        self._gain = 1.0
         self._heard = False
 
     def shift(self, by: int) -> None:
         """The same path as seen `by` partitions later (earlier if negative); what comes into view is not known."""
-        old = self.weights.copy()
+        old, gain = self.weights.copy(), self._gain
         self.reset()
+        self.widen(gain)
         count = self.partitions - abs(by)
         if count > 0:
             self.weights[max(0, -by) : max(0, -by) + count] = old[max(0, by) : max(0, by) + count]
+
+    def widen(self, gain: float) -> None:
+        """The microphone hears `gain` times the power that is played: if that is much, the path may be as strong."""
+        if gain > 1.5 * self._gain:
+            self._gain = gain
+            np.maximum(self.doubt, self._prior * np.float32(gain), out=self.doubt)
 
     def unsettle(self) -> None:
         """The path has changed: doubt it as much as it is strong, and learn it anew from where it was."""

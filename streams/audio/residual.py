@@ -158,11 +158,12 @@ class Residual:
             self._sounded += 1
             trusted = float(doubt.sum()) < 0.05 * float(whole.sum()) / float(_HANN_POWER)
             self.learnt = self._sounded > OPENING or (trusted and self._sounded > 30 and self.likeness < 0.7)
-        share = np.full(BANDS, 2, np.float32)
-        if self._sounded >= 25:  # a quarter second of speech, and then as it was heard so far
-            self._sum_error += heard
-            self._sum_played += loudest
-            np.minimum(share, 4 * self._sum_error / (self._sum_played + _TINY), out=share)
+        self._sum_error += heard
+        self._sum_played += loudest
+        share: Floats = self._sum_error / (self._sum_played + _TINY)
+        most = max(2.0, 8 * float(self._sum_error.sum()) / (float(self._sum_played.sum()) + 1e-6))
+        # For the first 0.4 s of speech the most of it; then band by band, as it was heard so far.
+        share = np.minimum(4 * share if self._sounded >= 25 else np.inf, np.float32(most))
         return share * loudest
 
     def _note(self, heard: Floats, whole: Floats | int, left: Floats | int) -> None:

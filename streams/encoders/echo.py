@@ -252,7 +252,8 @@ class EchoCanceller:
         late = (self._place - self._engine.skip * self._hop * step - first) * SECOND / reference.rate
         if 0 < late < 2 * PATIENCE:
             self._hold = min(PATIENCE, max(self._hold, round(late) + MS))
-        self._engine.replay(reference.read(self._place, step, (AGAIN + 1) * self._hop))
+        hops = min(AGAIN, int((self._place + reference.reach - first) / (self._hop * step)) + 2)
+        self._engine.replay(reference.read(self._place, step, (hops + 1) * self._hop))
 
     @property
     def _step(self) -> float:
