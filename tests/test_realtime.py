@@ -465,7 +465,7 @@ def test_what_is_held_back_is_heard_at_once_when_it_is_judged() -> None:
     said = ramp(2)
 
     async def plan(microphone: ClientMicrophone, sleep: Any) -> None:
-        microphone.held = True
+        microphone.hold(True)
         await sleep(1)
         microphone.push(ramp(1, 9000), RATE)
         microphone.forget()

@@ -109,7 +109,6 @@ class Answering:
         self._responses: dict[int, Response] = {}  # by turn, those not done
         self._count = 0
         self._cut = -1  # newest turn that was cut
-        self._last: Message | None = None
         self._messages: dict[str, Message] = {}
 
     @property
@@ -160,7 +159,7 @@ class Answering:
             return []
         return self._delta(owner, owner.message, owner.message.sound(audio))
 
-    def played(self, word: Played, t: int, newest: int) -> list[Event]:
+    def played(self, word: Played, newest: int) -> list[Event]:
         """A word has been heard. newest: end (ns) of the newest block that was sent."""
         response = self._responses.get(word.turn)
         if response is None or response.message is None or word.id not in response.says:

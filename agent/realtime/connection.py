@@ -223,7 +223,7 @@ class Connection:
             self._talking = self._group.create_task(self._talk(), name="realtime session")
 
     def _configure(self, settings: Settings) -> None:
-        self._microphone.held = settings.detection is None
+        self._microphone.hold(settings.detection is None)
         if self._body is not None:
             self._body.mute(settings.modality == "text")
         if self._session is not None:

@@ -242,7 +242,7 @@ class Dialogue:
                 self._newest = packet.t
                 return [*self.answering.playback(audio)]
             case Played() as played:
-                return [*self.answering.played(played, packet.t, self._newest)]
+                return [*self.answering.played(played, self._newest)]
             case Outcome(action="Say") as outcome:
                 return [*self.answering.outcome(outcome)]
             case Outcome(action="Call", id=id):

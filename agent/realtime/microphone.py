@@ -86,6 +86,11 @@ class ClientMicrophone:
         self._waiting += len(sound)
         self._wake.set()
 
+    def hold(self, held: bool) -> None:
+        """Whether sound is held back until `judge`."""
+        self.held = held
+        self._wake.set()
+
     def judge(self) -> int:
         """What was held back was a whole turn: it ended now. Returns the session time (ns) by which it is heard."""
         total = self._waiting + TAIL

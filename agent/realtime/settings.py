@@ -218,7 +218,7 @@ def described(settings: Settings, session: str) -> dict[str, Any]:
     if (found := settings.detection) is not None:
         detection = {"type": found.type, "create_response": found.create_response, "interrupt_response": True}
         if found.type == "server_vad":
-            detection |= {"threshold": found.threshold or 0.5, "prefix_padding_ms": 0}
+            detection |= {"threshold": found.threshold, "prefix_padding_ms": 0}
             detection |= {"silence_duration_ms": found.silence_ms} if found.silence_ms is not None else {}
         else:
             detection["eagerness"] = found.eagerness
