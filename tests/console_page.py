@@ -4,7 +4,7 @@ import asyncio
 import json
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +18,7 @@ STEP_S = 0.01
 FADE_S = 0.005
 
 
-def parts(address: str) -> tuple[str, str]:
+def where(address: str) -> tuple[str, str]:
     """host:port and token of a printed address."""
     split = urlsplit(address)
     return split.netloc, split.query.removeprefix("token=")
@@ -45,6 +45,7 @@ class Page:
         self._reported = 0
         self._ready_at = 0.0
         self._sequence = 0
+        self._voice = np.zeros(0, np.int16)
         self._news = asyncio.Event()
 
     @staticmethod
@@ -78,16 +79,26 @@ class Page:
     @property
     def session(self) -> dict[str, Any]:
         """The latest that was told of the session."""
-        facts = [m["session"] if m["type"] == "welcome" else m for m in self.told if m["type"] in ("welcome", "session")]
+        facts = [
+            m["session"] if m["type"] == "welcome" else m for m in self.told if m["type"] in ("welcome", "session")
+        ]
         return facts[-1]
 
+    async def microphone(self) -> None:
+        """Push blocks in real time until cancelled: what is being said, else silence. Take the microphone first."""
+        begin, number = self.now(), 0
+        while True:
+            number += 1
+            await asyncio.sleep(begin + number * 0.02 - self.now())
+            block, self._voice = self._voice[:320], self._voice[320:]
+            await self.push(np.concatenate([block, np.zeros(320 - len(block), np.int16)]))
+
     async def speak(self, samples: NDArray[np.int16], rest_s: float = 0.0) -> None:
-        """Push `samples` as the microphone's, in real time, then silence."""
-        samples = np.concatenate([samples, np.zeros(round(rest_s * 16_000), np.int16)])
-        begin = self.now()
-        for number, place in enumerate(range(0, len(samples) - 319, 320)):
-            await asyncio.sleep(begin + (number + 1) * 0.02 - self.now())
-            await self.push(samples[place : place + 320])
+        """Say `samples` into the microphone that is on, and wait until that is said, and `rest_s` more."""
+        self._voice = np.concatenate([self._voice, samples])
+        while len(self._voice):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await asyncio.sleep(rest_s)
 
     async def push(self, block: NDArray[np.int16]) -> None:
         head = struct.pack("<B3xId", 1, self._sequence, self.now() * 1000)
@@ -162,25 +173,28 @@ class Page:
 
 
 @asynccontextmanager
-async def opened(address: str, **options: Any) -> AsyncIterator[Page]:
-    """A connected page that reads and plays until the context is left."""
-    netloc, token = parts(address)
+async def opened(address: str, talking: bool = False, **options: Any) -> AsyncIterator[Page]:
+    """A connected page that reads and plays until the context is left. talking: its microphone is taken, and on"""
+    netloc, token = where(address)
     async with connect(f"ws://{netloc}/ws?token={token}", origin=f"http://{netloc}", **options) as socket:  # type: ignore[arg-type]
         page = Page(socket)
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(page.read()), group.create_task(_quietly(page))]
+            tasks = [group.create_task(work) for work in (page.read(), _quietly(page.play()))]
             try:
                 await page.until(lambda page: page.messages("welcome"))
+                if talking:
+                    await page.take("microphone")
+                    tasks.append(group.create_task(_quietly(page.microphone())))
                 yield page
             finally:
                 for task in tasks:
                     task.cancel()
 
 
-async def _quietly(page: Page) -> None:
+async def _quietly(work: Coroutine[Any, Any, None]) -> None:
     from websockets.exceptions import ConnectionClosed
 
     try:
-        await page.play()
+        await work
     except ConnectionClosed:
         pass
