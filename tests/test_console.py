@@ -272,7 +272,6 @@ def test_a_page_that_reloads_in_mid_speech_takes_its_place_again(tmp_path: Path)
             await first.until(lambda page: len(page.of("Played")) >= 3, 20)
         async with opened(host.address) as second:
             await second.until(lambda page: len(page.of("Played")) >= 3)  # of the last minute
-            )
             await second.take("microphone")
             await second.until(lambda page: [o for o in page.of("Outcome") if o["action"] == "Say"], 30)
             return second.events, first.indices, second.indices
