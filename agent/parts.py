@@ -1,5 +1,6 @@
 """The built-in parts, each made from the configuration. `agent/registry.py` says which name means which."""
 
+import re
 import warnings
 from collections.abc import Callable
 from datetime import datetime
@@ -179,10 +180,15 @@ def _sentences(
 
 
 def kept(config: Config) -> Config:
-    """`config` with the texts of its files in it: what a recording needs to be replayed without them."""
+    """`config` with the texts of its files in it: what a recording needs to be replayed without them.
+
+    A password in the address of the camera is left out.
+    """
     text = jsgf_text(config) if config.speech.engine == "grammar" else config.speech.jsgf_text
+    camera = re.sub(r"(?<=://)[^/@]*@", "", config.camera.source)
     return replace(
         config,
+        camera=replace(config.camera, source=camera),
         policy=replace(config.policy, texts=sentences(config).texts),
         speech=replace(config.speech, jsgf_text=text),
     )

@@ -232,6 +232,7 @@ class Replay:
                 self._bus.publish(topic, packet.t, packet.data)
         elif topic is IMAGE:
             if self._free or not self._looked_at or packet.seq in self._looked_at:
+                self._bus.skip(topic, packet.seq)
                 self._bus.publish(topic, packet.t, packet.data)
         elif self.mode == "percepts" or topic is AUDIO or isinstance(packet.data, GIVEN):
             self._bus.publish(topic, packet.t, packet.data)

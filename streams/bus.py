@@ -204,6 +204,10 @@ class Bus:
             lane.push(packet)
         return packet
 
+    def skip(self, topic: Topic[Any], seq: int) -> None:
+        """The next packet on `topic` is number `seq`: what a replay leaves out keeps its numbers. Never goes back."""
+        self._seq[topic] = max(seq, self._seq.get(topic, 0))
+
     def close(self, *topics: Topic[Any]) -> None:
         """No more packets on `topics`: lanes end when they have been read to the end. Closing twice is fine."""
         for topic in topics:
