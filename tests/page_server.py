@@ -138,7 +138,7 @@ class Scene:
 
     def faces(self, t: float, *ids: int) -> None:
         """Faces side by side in the picture."""
-        boxes = ((0.22, 0.15, 0.21, 0.42), (0.6, 0.2, 0.16, 0.34))
+        boxes = ((0.2, 0.06, 0.11, 0.28), (0.7, 0.06, 0.1, 0.27))
         faces = [
             {"id": number, "confidence": 0.94, "landmarks": [], "bearing_rad": 0.1, "elevation_rad": 0.0}
             | dict(zip(("left", "top", "width", "height"), box))
@@ -167,7 +167,7 @@ def ns(t: float) -> int:
 
 
 def scene(*, voice: bool = True) -> list[Event]:
-    """A greeting, a tool, a backchannel, noise, an interruption, a stopped motion, a typed turn, a fault: 37 s."""
+    """A greeting, a tool, a backchannel, noise, an interruption, a stopped motion, a typed turn, a fault: 30 s."""
     it = Scene()
     for tick in range(30 * 5):
         it.faces(0.2 + tick / 5, *((1,) if tick < 60 else (1, 2)))

@@ -27,6 +27,7 @@ export class Chronicle {
   items = Object.fromEntries(LANES.map(({ id }) => [id, []]));
   curves = { voice: [], echo: [], ending: [] };
   events = [];
+  routine = new WeakSet(); // of the events, those that say the same again or only a figure
   gauges = new Map(); // "where name" -> value
   faces = null; // the newest `Faces`
   last = 0; // session time (s) of the newest event
@@ -80,7 +81,10 @@ export class Chronicle {
         this.#mark("end", { ...e, t: e.at }, "held", e.probability.toFixed(2));
         this.#turns.get(e.turn)?.events.push(e);
         break;
-      case "Echo": this.curves.echo.push(e.t, e.similarity); break;
+      case "Echo":
+        this.curves.echo.push(e.t, e.similarity);
+        this.routine.add(e);
+        break;
       case "Faces": this.#faces(e); break;
       case "Typed": this.#mark("senses", e, "person", `typed “${e.text}”`); break;
       case "StopPressed": this.#mark("senses", e, "alarm", "stop pressed"); break;
@@ -100,7 +104,10 @@ export class Chronicle {
       case "Outcome": this.#outcome(e); break;
       case "Fault": this.#faults.set(e.where, this.#mark("faults", e, "alarm", `${e.where}: ${e.error}`)); break;
       case "Recovered": this.#recovered(e); break;
-      case "Gauge": this.gauges.set(`${e.where} ${e.name.replaceAll("_", " ")}`, e.value); break;
+      case "Gauge":
+        this.gauges.set(`${e.where} ${e.name.replaceAll("_", " ")}`, e.value);
+        this.routine.add(e);
+        break;
       default:
     }
   }
@@ -124,9 +131,11 @@ export class Chronicle {
 
   #faces(e) {
     this.faces = e;
+    this.routine.add(e);
     const ids = e.faces.map(({ id }) => id).sort().join(" ");
     if (ids === this.#seen) return;
     this.#seen = ids;
+    this.routine.delete(e);
     this.#mark("senses", e, "good", e.faces.length === 1 ? "1 face" : `${e.faces.length} faces`);
   }
 
@@ -201,10 +210,8 @@ export class Chronicle {
 
   #forget() {
     const oldest = this.last - KEPT;
-    for (const lane of Object.keys(this.items)) {
-      const items = this.items[lane];
-      const gone = items.findIndex((item) => (item.end ?? Infinity) >= oldest);
-      items.splice(0, Math.max(gone < 0 ? items.length : gone, items.length - MOST));
+    for (const [lane, items] of Object.entries(this.items)) {
+      if (items.length && items[0].start < oldest) this.items[lane] = items.filter(({ end }) => (end ?? Infinity) >= oldest).slice(-MOST);
     }
     for (const curve of Object.values(this.curves)) {
       let gone = 0;

@@ -35,7 +35,8 @@ export class EventList {
     const found = [];
     for (let at = events.length - 1; at >= 0 && found.length < SHOWN; at -= 1) {
       const event = events[at];
-      if (event.at > limit || (kind && event.topic !== kind)) continue;
+      if (event.at > limit || (kind === "" && this.chronicle.routine.has(event))) continue;
+      if (kind && kind !== "every" && event.topic !== kind) continue;
       if (!text || `${event.type} ${tell(event)}`.toLowerCase().includes(text)) found.push(event);
     }
     const drawn = `${found.length} ${found[0]?.order} ${found.at(-1)?.order} ${this.#open?.order}`;

@@ -1,19 +1,19 @@
 // The console: puts the parts together, and says in which state they are.
 
 import { Captions } from "./captions.js";
-import { Chronicle, LANES } from "./chronicle.js";
+import { Chronicle } from "./chronicle.js";
 import { SessionClock } from "./clocks.js";
-import { EventList, pairs } from "./eventlist.js";
+import { Figures } from "./figures.js";
 import { Link } from "./link.js";
 import { alarm, calm, notice, speak } from "./notices.js";
 import { Picture } from "./picture.js";
+import { devices, themed } from "./preferences.js";
 import { Recordings } from "./recordings.js";
 import { Review } from "./review.js";
-import { set, settings } from "./settings.js";
+import { settings } from "./settings.js";
 import { Story } from "./story.js";
 import { Talker } from "./talker.js";
-import { clock, seconds, tell } from "./telling.js";
-import { Timeline } from "./timeline.js";
+import { TimePanel } from "./timepanel.js";
 import { PICTURE, SOUND } from "./wire.js";
 
 const place = (id) => document.getElementById(id);
@@ -21,8 +21,8 @@ const link = new Link(new URLSearchParams(location.search).get("token") ?? "");
 const time = new SessionClock();
 const talker = new Talker(link, place("own"));
 const captions = new Captions(place("captions"), place("scroller"), place("later"));
-const timeline = new Timeline(place("timeline"));
-const list = new EventList({ list: place("events"), filter: place("filter"), kind: place("kind"), panel: place("list-panel") });
+const panel = new TimePanel();
+const figures = new Figures();
 const picture = new Picture({ frame: place("frame"), video: place("own"), still: place("still"), boxes: place("boxes"), words: place("seen") });
 const review = new Review(link);
 const recordings = new Recordings(link);
@@ -33,8 +33,7 @@ let chosen = false; // Talk or "Only watch" was pressed: the big button has gone
 let story = new Story();
 let chronicle = new Chronicle();
 let wait = { until: 0 }; // ms of performance.now(): when the next connection is tried
-let dirty = true; // captions have changed
-let rate = { count: 0, at: 0, value: 0 };
+let drawn = -1; // `changes` of the story that the captions show; -1: they show something else
 
 // --- what the server says
 
@@ -93,7 +92,6 @@ function begin() {
   };
   chronicle = new Chronicle();
   if (review.name === null) look();
-  dirty = true;
 }
 
 let newest = -1; // `order` of the newest event: after a reconnect the server sends the last minute again
@@ -103,24 +101,17 @@ function take(event) {
   newest = event.order;
   story.take(event);
   chronicle.take(event);
-  dirty ||= event.type !== "Voice";
 }
 
 // --- what is looked at: now, or a recording
 
 function look() {
   const recorded = review.name !== null;
-  timeline.chronicle = list.chronicle = recorded ? review.chronicle : chronicle;
-  timeline.now = recorded ? () => review.time : () => time.now();
-  timeline.recorded = recorded;
-  timeline.onseek = recorded ? (t) => review.seek(t) : null;
-  list.limit = recorded ? () => review.time : () => Infinity;
-  timeline.pause(false);
-  timeline.select(null);
+  if (recorded) panel.show(review.chronicle, { now: () => review.time, seek: (t) => review.seek(t) });
+  else panel.show(chronicle, { now: () => time.now() });
   picture.own(!recorded && talker.camera.isOpen);
-  dirty = true;
+  drawn = -1;
   render();
-  timeline.redraw();
 }
 
 review.onopened = look;
@@ -130,24 +121,29 @@ review.onclosed = () => {
 };
 review.onpicture = (blob) => (blob ? picture.show(blob) : picture.clear());
 recordings.onopen = (name) => review.open(name);
+recordings.onopened = () => review.focus();
 
-let lastShown = 0;
+const PACE = 40; // ms between two pictures of the page
+let level = 0;
 
 function frame(now) {
-  requestAnimationFrame(frame);
-  if (now - lastShown < 30) return;
-  lastShown = now;
+  setTimeout(() => requestAnimationFrame(frame), PACE);
   review.tick();
   const recorded = review.name !== null;
-  if (dirty || recorded) {
-    const { rows } = recorded ? review.story : story;
+  const { rows, changes } = recorded ? review.story : story;
+  if (changes !== drawn) {
     captions.show(rows);
     place("empty").hidden = rows.length > 0 || !place("hero").hidden;
-    dirty = false;
+    drawn = changes;
   }
   if (recorded) picture.faces(review.faces, review.time);
   else picture.faces(chronicle.faces, time.now());
-  if (!place("mute").hidden) place("level").style.transform = `scaleX(${Math.min(1, talker.microphone.level * 1.6).toFixed(2)})`;
+  panel.tick(now);
+  const heard = talker.talking ? Math.round(Math.min(1, talker.microphone.level * 1.6) * 34) / 34 : 0;
+  if (heard !== level) {
+    level = heard;
+    place("level").style.transform = `scaleX(${level})`;
+  }
 }
 
 // --- the state, in words
@@ -172,15 +168,17 @@ function render() {
   const open = link.state === "open";
   const { talking, seeing, asking } = talker;
   const text = status();
-  if (place("state-text").textContent !== text) place("state-text").textContent = text;
+  if (place("state-text").textContent !== text) place("state-text").textContent = place("state").title = text;
   document.body.classList.toggle("talking", talking);
   document.body.classList.toggle("muted", talking && !!session?.muted);
   document.body.classList.toggle("refused", open && !!talker.refusal && !talking);
   captions.person = talking ? "You" : "Person";
-  if (talking || story.rows.length > 40) chosen = true;
+  if (talking) chosen = true;
   const recorded = review.name !== null;
   place("hero").hidden = chosen || recorded;
-  place("controls").hidden = recorded;
+  place("captions").hidden = !place("hero").hidden;
+  place("controls").hidden = recorded && !talking; // who talks keeps Mute and Stop at hand
+  place("write").hidden = recorded;
   place("hero-text").className = talker.refusal ? "alarm" : "";
   place("hero-text").textContent = talker.refusal
     ? `Refused: ${talker.refusal}. You can watch, and try again when they have finished.`
@@ -203,31 +201,10 @@ function render() {
   if (!recorded) picture.own(talker.camera.isOpen);
 }
 
-function figures() {
-  const now = performance.now();
-  rate = { count: chronicle.count, at: now, value: rate.at ? ((chronicle.count - rate.count) * 1000) / (now - rate.at) : 0 };
-  if (link.state === "gone") render();
-  if (!place("figures-panel").open) return;
-  const { underruns, heldMs, lost, latencyMs } = talker.speaker.figures;
-  const rows = [
-    ["one way to the server", link.trip === null ? "–" : `${(link.trip / 2).toFixed(1)} ms`],
-    ["events", `${rate.value.toFixed(0)} /s`],
-    ["microphone blocks sent", talker.sent],
-    ["frames not sent (line full)", link.dropped],
-    ["connections lost", link.reconnects],
-    ["sound: late (underruns)", underruns],
-    ["sound: frames missing", lost],
-    ["sound: waiting", `${heldMs.toFixed(0)} ms`],
-    ["sound: on its way out", `${latencyMs.toFixed(0)} ms`],
-    ...[...chronicle.gauges].map(([name, value]) => [name, Number.isInteger(value) ? value : value.toPrecision(3)]),
-  ];
-  place("figures").replaceChildren(
-    ...rows.flatMap(([name, value]) => [
-      Object.assign(document.createElement("dt"), { textContent: name }),
-      Object.assign(document.createElement("dd"), { textContent: value }),
-    ]),
-  );
-}
+setInterval(() => {
+  if (link.state === "gone") render(); // it tells when it tries again
+  figures.show({ link, talker, chronicle });
+}, 500);
 
 // --- what the person does
 
@@ -312,95 +289,19 @@ addEventListener("keydown", (event) => {
   act();
 });
 
-// --- views, timeline, settings
+// --- views, where there is room for one only
 
 for (const button of document.querySelectorAll(".views button")) {
   button.addEventListener("click", () => {
     document.body.dataset.view = button.dataset.view;
     for (const each of document.querySelectorAll(".views button")) each.toggleAttribute("aria-current", false);
     button.setAttribute("aria-current", "true");
-    list.update(true);
+    panel.list.update(true);
   });
 }
 
-for (const { name } of LANES) place("lane-names").append(Object.assign(document.createElement("li"), { textContent: name }));
-
-function zoom(step) {
-  timeline.zoom(step);
-  place("span").textContent = timeline.span < 60 ? `${timeline.span} s` : `${timeline.span / 60} min`;
-}
-press("zoom-in", () => zoom(-1));
-press("zoom-out", () => zoom(1));
-press("hold", () => timeline.pause(!timeline.paused));
-place("timeline").addEventListener("keyup", () => zoom(0));
-place("timeline").addEventListener("wheel", () => zoom(0));
-timeline.onpause = (paused) => place("hold").setAttribute("aria-pressed", String(paused));
-
-timeline.onselect = (item) => {
-  place("evidence").classList.toggle("empty", !item);
-  const body = place("evidence-body");
-  body.replaceChildren();
-  if (!item) {
-    place("evidence-title").textContent = "Choose something in the timeline to see what it was decided from.";
-    return;
-  }
-  const lane = LANES.find(({ id }) => id === item.lane).name;
-  const lasted = item.end !== null && item.end > item.start ? `, ${seconds(item.end - item.start)}` : "";
-  place("evidence-title").textContent = `${lane} at ${clock(item.start, 2)}${lasted}: ${item.latency !== undefined ? `answered after ${seconds(item.latency)}` : item.label || tell(item.events[0])}`;
-  for (const event of item.events.filter(({ type }) => type !== "Played").slice(-6).reverse()) {
-    body.append(Object.assign(document.createElement("h3"), { textContent: tell(event) }), pairs(event));
-  }
-};
-timeline.onselect(null);
-
-function show(asList) {
-  place("as-lanes").setAttribute("aria-pressed", String(!asList));
-  place("as-list").setAttribute("aria-pressed", String(asList));
-  place("lanes").hidden = asList;
-  place("list-panel").hidden = !asList;
-  for (const each of document.querySelectorAll(".lanes-only")) each.hidden = asList;
-  list.update(true);
-}
-press("as-lanes", () => show(false));
-press("as-list", () => show(true));
-
-const THEMES = { auto: "as the system", light: "light", dark: "dark" };
-
-function theme(name) {
-  set("theme", name);
-  document.documentElement.dataset.theme = name;
-  place("theme-text").textContent = `Theme: ${THEMES[name]}`;
-  place("theme-choice").value = name;
-  timeline.recolour();
-}
-press("theme", () => {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-  const order = dark ? ["auto", "light", "dark"] : ["auto", "dark", "light"];
-  theme(order[(order.indexOf(settings.theme) + 1) % 3]);
-});
-place("theme-choice").addEventListener("change", (event) => theme(event.target.value));
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => timeline.recolour());
-
-for (const [id, name] of [["processing", "processing"], ["keys", "keys"], ["spoken-captions", "spoken"]]) {
-  place(id).checked = settings[name];
-  place(id).addEventListener("change", (event) => set(name, event.target.checked));
-}
-for (const name of ["microphone", "camera"]) {
-  place(`${name}-device`).addEventListener("change", (event) => set(name, event.target.value));
-}
-
-async function devices() {
-  const found = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-  for (const [name, kind] of [["microphone", "audioinput"], ["camera", "videoinput"]]) {
-    const options = found.filter((each) => each.kind === kind && each.deviceId && each.deviceId !== "default");
-    place(`${name}-device`).replaceChildren(new Option("as the browser chooses", ""), ...options.map(({ label, deviceId }) => new Option(label || name, deviceId)));
-    place(`${name}-device`).value = options.some(({ deviceId }) => deviceId === settings[name]) ? settings[name] : "";
-  }
-}
-
-theme(THEMES[settings.theme] ? settings.theme : "auto");
+themed(() => panel.recolour());
 begin();
 render();
-setInterval(figures, 500);
 requestAnimationFrame(frame);
 link.open();

@@ -2,7 +2,7 @@
 
 import { settings } from "./settings.js";
 
-const LASTS = 6000; // ms
+const LASTS = 5000; // ms
 const MOST = 3;
 const place = (id) => document.getElementById(id);
 

@@ -2,6 +2,7 @@
 
 import { faces as inWords } from "./telling.js";
 
+const NONE = [];
 const FRESH = 1.5; // s for which boxes are believed
 
 export class Picture {
@@ -13,6 +14,9 @@ export class Picture {
   #own = false;
   #bitmap = 0;
   #told = "";
+  #size = { width: 0, height: 0 };
+  #list = NONE;
+  #drawn = "";
 
   /** `frame` holds `video` (one's own camera), `still` (a canvas, everybody else's) and `boxes` (a canvas over both). */
   constructor({ frame, video, still, boxes, words }) {
@@ -21,6 +25,10 @@ export class Picture {
     this.#still = still;
     this.#boxes = boxes;
     this.#words = words;
+    new ResizeObserver(([{ contentRect }]) => {
+      this.#size = contentRect;
+      this.#draw(this.#list);
+    }).observe(frame);
     video.addEventListener("resize", () => this.#ratio(video.videoWidth, video.videoHeight));
   }
 
@@ -69,15 +77,14 @@ export class Picture {
       this.#told = words;
       this.#words.textContent = words;
     }
-    this.#draw(list ?? []);
+    this.#draw(list ?? NONE);
   }
 
-  #drawn = null;
-
   #draw(list) {
-    const { clientWidth: width, clientHeight: height } = this.#frame;
-    const key = `${width} ${height} ${this.#own} ${JSON.stringify(list)}`;
-    if (key === this.#drawn) return;
+    const { width, height } = this.#size;
+    const key = `${width} ${height} ${this.#own}`;
+    if (list === this.#list && key === this.#drawn) return;
+    this.#list = list;
     this.#drawn = key;
     const canvas = this.#boxes;
     const scale = Math.min(2, devicePixelRatio || 1);

@@ -1,6 +1,6 @@
 // Plays what the server sends and knows, to the sample, what has been played.
 //
-// In: {play: {index, rate, samples}}, {pause}, {resume}, {flush: id}
+// In: {play: {index, rate, samples}}, {pause}, {resume}, {flush: id}, {reset}: what comes next has nothing to do with this
 // Out: {played: {index, frame}, figures}: the sample before `index` is the last that was rendered by frame `frame` of this
 //      context; about every 20 ms while something plays and a little longer. {flushed: {id, index}}: the answer to a flush.
 //
@@ -21,6 +21,7 @@ class Playback extends AudioWorkletProcessor {
   #queue = []; // pieces {index, rate, samples}
   #place = 0; // in the first piece: of the next sample (a fraction where the rates differ)
   #end = 0; // index after the last sample played
+  #fresh = true; // nothing has come yet, so there is nothing to tell
   #state = "idle"; // "idle", "gathering", "rising", "playing"
   #paused = false;
   #since = 0; // frame at which the state began
@@ -41,12 +42,15 @@ class Playback extends AudioWorkletProcessor {
       if (data.play) this.#play(data.play);
       else if (data.pause) this.#pause();
       else if (data.resume) this.#paused = false;
+      else if (data.reset) this.#reset();
       else if (data.flush !== undefined) this.port.postMessage({ flushed: { id: data.flush, index: this.#flush() } });
     };
   }
 
   #play(piece) {
     if (!piece.samples.length) return;
+    if (this.#fresh) this.#end = piece.index;
+    this.#fresh = false;
     if (this.#state === "idle") {
       if (piece.index === this.#end && currentFrame - this.#ran < frames(GAP)) this.#underruns += 1;
       this.#become("gathering");
@@ -86,6 +90,12 @@ class Playback extends AudioWorkletProcessor {
     this.#ran = -Infinity;
     this.#become("idle");
     return this.#fadeEnd;
+  }
+
+  #reset() {
+    this.#flush();
+    this.#paused = false;
+    this.#fresh = true;
   }
 
   process(_, [[out]]) {
@@ -161,7 +171,7 @@ class Playback extends AudioWorkletProcessor {
   #report(length) {
     const frame = currentFrame + length;
     const busy = this.#queue.length > 0 || this.#faded < this.#fade.length;
-    if (frame < this.#due || (!busy && frame - this.#since > frames(TAIL))) return;
+    if (this.#fresh || frame < this.#due || (!busy && frame - this.#since > frames(TAIL))) return;
     this.#due = frame + frames(REPORT);
     let held = -this.#place;
     for (const { samples } of this.#queue) held += samples.length;

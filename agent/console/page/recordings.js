@@ -6,6 +6,7 @@ const place = (id) => document.getElementById(id);
 
 export class Recordings {
   onopen = () => {}; // (name): returns a promise
+  onopened = () => {}; // when the list has gone
   #link;
   #dialog = place("recordings");
   #state = place("upload-state");
@@ -63,6 +64,7 @@ export class Recordings {
       await this.onopen(name);
       this.#state.textContent = "";
       this.#dialog.close();
+      this.onopened();
     } catch (error) {
       this.#state.textContent = error.message;
     }

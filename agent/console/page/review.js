@@ -71,6 +71,9 @@ export class Review {
     place("review").hidden = false;
     this.seek(0);
     this.onopened();
+  }
+
+  focus() {
     this.#slider.focus();
   }
 

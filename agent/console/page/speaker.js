@@ -27,6 +27,9 @@ export class Speaker {
       context = new AudioContext({ latencyHint: "interactive" }); // the worklet resamples
     }
     this.#context = context;
+    context.onstatechange = () => {
+      if (context.state !== "running" && context === this.#context) context.resume(); // a telephone call, say, is over
+    };
     const running = context.resume(); // now, while the press counts
     await context.audioWorklet.addModule(new URL("./playback-worklet.js", import.meta.url));
     const node = new AudioWorkletNode(context, "playback", { numberOfInputs: 0, outputChannelCount: [1] });
@@ -60,12 +63,14 @@ export class Speaker {
 
   /** Fall silent, and begin anew with what comes: the connection was lost, and with it what was to follow. */
   reset() {
-    this.flush(null);
-    this.resume();
+    this.#node?.port.postMessage({ reset: true });
+    this.#reports = [];
+    this.#told = -1;
     this.#sequence = null;
   }
 
   close() {
+    if (this.#node) this.#node.port.onmessage = null;
     this.#context?.close();
     this.#context = this.#node = this.#sequence = null;
     this.#reports = [];
@@ -73,8 +78,9 @@ export class Speaker {
   }
 
   #hear({ played, flushed, figures }) {
+    if (!this.#context) return; // closed, with a message still on its way
     if (flushed) {
-      if (flushed.id !== null) this.onflushed(flushed.id, flushed.index);
+      this.onflushed(flushed.id, flushed.index);
       return;
     }
     const { underruns, held, state } = figures;

@@ -15,6 +15,7 @@ const ROWS = 400;
  */
 export class Story {
   rows = [];
+  changes = 0; // counts events that were of importance to `rows`
   onfinished = () => {}; // (row): nothing more will change in it, to be read out
   #byKey = new Map();
   #open = null; // row of the turn that somebody has
@@ -27,6 +28,7 @@ export class Story {
     this.rows = [];
     for (const map of [this.#byKey, this.#segments, this.#says, this.#ends]) map.clear();
     this.#open = null;
+    this.changes += 1;
   }
 
   take(event) {
@@ -54,6 +56,7 @@ export class Story {
       case "Recovered": this.#note(e.t, `${e.where} is back${e.message ? `: ${e.message}` : ""}`, "work"); break;
       default: return;
     }
+    this.changes += 1;
     this.#forget(e.at);
   }
 

@@ -5,7 +5,7 @@ import { Microphone, explain } from "./microphone.js";
 import { Speaker } from "./speaker.js";
 import { cameraFrame, microphoneFrame } from "./wire.js";
 
-const ANSWER = 5000; // ms in which the server answers "take"
+const ANSWER = 4000; // ms in which the server answers "take"
 
 /**
  * `wants` holds what the person asked for, `has` what the server gave. After a lost connection what is wanted is

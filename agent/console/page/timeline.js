@@ -3,7 +3,7 @@
 import { LANES, search } from "./chronicle.js";
 import { clock } from "./telling.js";
 
-const FRAME = 1000 / 30 - 2; // ms
+const FRAME = 1000 / 30; // ms
 const AXIS = 22; // px
 const SPANS = [5, 10, 20, 40, 60, 120, 300, 600]; // s across
 const TONES = ["person", "agent", "held", "faint", "good", "alarm", "ink", "muted", "line", "surface", "lane"];
@@ -12,8 +12,8 @@ const MOST = 4000; // items drawn in one picture
 
 export class Timeline {
   onselect = () => {}; // (item or null)
-  onseek = null; // (t), where pressing seeks
   paused = false;
+  selected = null;
   onpause = () => {};
   chronicle = null;
   now = () => 0; // session time (s) at the right edge, or at the head where the session is over
@@ -24,10 +24,9 @@ export class Timeline {
   #span = 2;
   #right = 0; // session time at the right edge while paused
   #drawn = []; // {x, y, width, height, item} of the last picture
-  #selected = null;
   #seen = true;
+  #stale = true;
   #last = 0;
-  #request = 0;
   #size = { width: 0, height: 0, lane: 24 };
   #still = matchMedia("(prefers-reduced-motion: reduce)");
 
@@ -37,13 +36,7 @@ export class Timeline {
     new ResizeObserver(() => this.#resize()).observe(canvas.parentElement);
     new IntersectionObserver(([entry]) => {
       this.#seen = entry.isIntersecting;
-      this.wake();
     }).observe(canvas);
-    document.addEventListener("visibilitychange", () => this.wake());
-    canvas.addEventListener("click", (event) => this.#press(event));
-    canvas.addEventListener("keydown", (event) => this.#key(event));
-    canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
-    this.#drag();
     this.recolour();
   }
 
@@ -59,14 +52,14 @@ export class Timeline {
 
   pause(paused) {
     if (this.paused === paused) return;
-    if (paused) this.#right = this.#edge();
+    if (paused) this.#right = this.edge;
     this.paused = paused;
     this.onpause(paused);
     this.redraw();
   }
 
   select(item) {
-    this.#selected = item;
+    this.selected = item;
     this.onselect(item);
     this.redraw();
   }
@@ -83,24 +76,40 @@ export class Timeline {
     this.redraw();
   }
 
-  /** Draw again even where nothing moves. */
+  /** Hold the picture with session time `right` at its right edge. */
+  lookTo(right) {
+    this.pause(true);
+    this.#right = right;
+    this.redraw();
+  }
+
+  /** What was drawn at (x, y), or null. */
+  itemAt(x, y) {
+    const reach = 3; // px beside it that count too
+    const hit = (each) =>
+      x >= each.x - reach && x <= each.x + each.width + reach && y >= each.y - reach && y <= each.y + each.height + reach;
+    return this.#drawn.findLast(hit)?.item ?? null;
+  }
+
+  /** Session time at `x`. */
+  timeAt(x) {
+    return this.edge - this.span * (1 - x / this.#size.width);
+  }
+
+  /** Draw at the next tick, even where nothing moves. */
   redraw() {
-    this.#last = 0;
-    this.wake();
+    this.#stale = true;
   }
 
-  wake() {
-    if (!this.#request && this.#seen && !document.hidden) this.#request = requestAnimationFrame((time) => this.#frame(time));
-  }
-
-  #frame(time) {
-    this.#request = 0;
-    const pace = this.#still.matches ? 500 : FRAME;
-    if (this.#last === 0 || time - this.#last >= pace) {
-      this.#draw();
-      this.#last = time;
-    }
-    if (!this.paused && this.chronicle) this.wake();
+  /** To be called for every picture of the page, with its time (ms); draws if there is something new to be seen. */
+  tick(time) {
+    if (!this.#seen || !this.chronicle) return;
+    // Not before it has moved by a pixel; where motion is not wanted, twice a second.
+    const pace = this.#still.matches ? 500 : Math.min(500, Math.max(FRAME, (1000 * this.span) / this.#size.width));
+    if (!this.#stale && (this.paused || time - this.#last < pace)) return;
+    this.#stale = false;
+    this.#last = time;
+    this.#draw();
   }
 
   #resize() {
@@ -110,12 +119,14 @@ export class Timeline {
     this.#canvas.width = width * scale;
     this.#canvas.height = height * scale;
     this.#pen.setTransform(scale, 0, 0, scale, 0, 0);
+    this.#pen.font = "11px system-ui, sans-serif"; // here, for it makes the browser look at its styles again
+    this.#pen.textBaseline = "middle";
     this.#size = { width, height, lane: (height - AXIS) / LANES.length };
     this.redraw();
   }
 
   /** Session time at the right edge. A recording has its head at two thirds. */
-  #edge() {
+  get edge() {
     if (this.paused) return this.#right;
     return this.recorded ? this.now() + this.span / 3 : this.now();
   }
@@ -124,14 +135,12 @@ export class Timeline {
     const { width, height, lane } = this.#size;
     const pen = this.#pen;
     if (!this.chronicle || !width) return;
-    const right = this.#edge();
+    const right = this.edge;
     const left = right - this.span;
     const scale = width / this.span;
     const x = (t) => (t - left) * scale;
     const now = this.now();
     pen.clearRect(0, 0, width, height);
-    pen.font = "11px system-ui, sans-serif";
-    pen.textBaseline = "middle";
     for (let at = 0; at < LANES.length; at += 2) {
       pen.fillStyle = this.#colours.lane;
       pen.fillRect(0, at * lane, width, lane);
@@ -147,7 +156,7 @@ export class Timeline {
       pen.fillStyle = this.#colours.ink;
       pen.fillRect(Math.round(x(now)), 0, 1.5, height - AXIS + 4);
     }
-    const selected = this.#drawn.find(({ item }) => item === this.#selected);
+    const selected = this.#drawn.find(({ item }) => item === this.selected);
     if (selected) {
       pen.strokeStyle = this.#colours.ink;
       pen.lineWidth = 2;
@@ -221,15 +230,16 @@ export class Timeline {
       visible.push(item);
       drawn += 1;
     }
-    for (const item of visible.reverse()) {
+    visible.reverse().forEach((item, at) => {
       const from = Math.max(-4, x(item.start));
-      const to = x(item.end ?? Math.max(now, item.start));
-      const mark = item.end === item.start;
-      free = mark ? this.#mark(item, from, y, tall, free) : this.#bar(item, from, Math.max(2, to - from), y, tall, x);
-    }
+      const width = Math.max(2, x(item.end ?? Math.max(now, item.start)) - from);
+      const next = at + 1 < visible.length ? x(visible[at + 1].start) : this.#size.width;
+      if (item.end === item.start) free = this.#mark(item, from, y, tall, free, next);
+      else free = this.#bar(item, from, width, y, tall, x, next);
+    });
   }
 
-  #mark(item, x, y, tall, free) {
+  #mark(item, x, y, tall, free, next) {
     const pen = this.#pen;
     const dot = item.lane === "end";
     pen.fillStyle = this.#colours[item.tone];
@@ -239,10 +249,10 @@ export class Timeline {
     pen.fill();
     this.#drawn.push({ x: x - MARK, y, width: MARK * 2, height: tall, item });
     if (dot || x < free) return free;
-    return x + MARK + this.#write(item, x + MARK, y + tall / 2 + 0.5, 220, this.#colours.ink) + 8;
+    return x + MARK + this.#write(item, x + MARK, y + tall / 2 + 0.5, next - x - MARK * 2.5, this.#colours.ink) + 8;
   }
 
-  #bar(item, x, width, y, tall, place) {
+  #bar(item, x, width, y, tall, place, next) {
     const pen = this.#pen;
     const solid = item.tone !== "held" && item.tone !== "faint";
     const colour = this.#colours[item.tone];
@@ -269,17 +279,18 @@ export class Timeline {
     }
     this.#drawn.push({ x, y, width, height: tall, item });
     const start = Math.max(x, 0) + 5;
-    const outside = item.lane === "overlaps" || item.lane === "doing";
-    const room = x + width - start - 4;
-    if (outside && room < 60) this.#write(item, x + width + 5, y + tall / 2 + 0.5, 180, this.#colours.ink);
-    else this.#write(item, start, y + tall / 2 + 0.5, room, solid ? this.#colours.surface : this.#colours.ink);
+    const inside = x + width - start - 4;
+    const beside = next - x - width - 10; // up to what comes next in the lane
+    const middle = y + tall / 2 + 0.5;
+    if (inside < this.#width(item) && beside > inside) this.#write(item, x + width + 5, middle, beside, this.#colours.ink);
+    else this.#write(item, start, middle, inside, solid ? this.#colours.surface : this.#colours.ink);
     return x + width;
   }
 
   /** As much of the label as there is room for; returns its width. */
   #write(item, x, y, room, colour) {
     if (!item.label || room < 9) return 0;
-    item.width ??= this.#pen.measureText(item.label).width;
+    this.#width(item);
     let text = item.label;
     if (item.width > room) {
       const letters = Math.floor((text.length * room) / item.width) - 1;
@@ -291,106 +302,8 @@ export class Timeline {
     return Math.min(item.width, room);
   }
 
-  // --- pointing and keys
-
-  #at({ offsetX, offsetY }) {
-    const hits = this.#drawn.filter(({ x, y, width, height }) => offsetX >= x - 3 && offsetX <= x + width + 3 && offsetY >= y - 3 && offsetY <= y + height + 3);
-    return hits.at(-1)?.item ?? null;
-  }
-
-  #press(event) {
-    if (this.#moved) return;
-    const item = this.#at(event);
-    this.select(item);
-    if (this.onseek && !item) this.onseek(this.#edge() - this.span * (1 - event.offsetX / this.#size.width));
-  }
-
-  #moved = false;
-
-  /** Dragging looks back in time; hovering shows what is there. */
-  #drag() {
-    const canvas = this.#canvas;
-    let from = null;
-    canvas.addEventListener("pointerdown", (event) => {
-      from = { x: event.clientX, right: this.#edge() };
-      this.#moved = false;
-    });
-    canvas.addEventListener("pointermove", (event) => {
-      if (from && event.buttons) {
-        const dx = event.clientX - from.x;
-        if (Math.abs(dx) < 6 && !this.#moved) return;
-        if (!this.#moved) canvas.setPointerCapture(event.pointerId);
-        this.#moved = true;
-        this.pause(true);
-        this.#right = from.right - (dx / this.#size.width) * this.span;
-        this.redraw();
-        return;
-      }
-      canvas.classList.toggle("hit", this.#at(event) !== null);
-    });
-    const up = () => (from = null);
-    canvas.addEventListener("pointerup", up);
-    canvas.addEventListener("pointercancel", up);
-  }
-
-  #wheel(event) {
-    if (event.ctrlKey) {
-      event.preventDefault();
-      this.zoom(Math.sign(event.deltaY));
-    } else if (event.deltaX) {
-      event.preventDefault();
-      this.pause(true);
-      this.#right += (event.deltaX / this.#size.width) * this.span;
-      this.redraw();
-    }
-  }
-
-  #key(event) {
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
-    const act = {
-      ArrowLeft: () => this.#step(-1),
-      ArrowRight: () => this.#step(1),
-      ArrowUp: () => this.#stepLane(-1),
-      ArrowDown: () => this.#stepLane(1),
-      "+": () => this.zoom(-1),
-      "=": () => this.zoom(-1),
-      "-": () => this.zoom(1),
-      " ": () => this.pause(!this.paused),
-      End: () => {
-        this.select(null);
-        this.pause(false);
-      },
-    }[event.key];
-    if (!act) return;
-    event.preventDefault();
-    act();
-  }
-
-  #all() {
-    return LANES.flatMap(({ id }) => this.chronicle.items[id]).sort((one, other) => one.start - other.start);
-  }
-
-  #step(by) {
-    const all = this.#all();
-    const here = all.indexOf(this.#selected);
-    const next = here < 0 ? (by < 0 ? all.length - 1 : all.findIndex(({ start }) => start > this.#edge() - this.span)) : here + by;
-    this.#reveal(all[Math.max(0, Math.min(all.length - 1, next))]);
-  }
-
-  #stepLane(by) {
-    if (!this.#selected) return this.#step(-1);
-    const { lane, start } = this.#selected;
-    let place = LANES.findIndex(({ id }) => id === lane) + by;
-    while (LANES[place] && !this.chronicle.items[LANES[place].id].length) place += by;
-    if (!LANES[place]) return null;
-    const near = this.chronicle.items[LANES[place].id].reduce((best, item) => (Math.abs(item.start - start) < Math.abs(best.start - start) ? item : best));
-    return this.#reveal(near);
-  }
-
-  #reveal(item) {
-    if (!item) return;
-    this.pause(true);
-    if (item.start < this.#right - this.span || item.start > this.#right) this.#right = item.start + this.span / 2;
-    this.select(item);
+  #width(item) {
+    item.width ??= this.#pen.measureText(item.label).width;
+    return item.width;
   }
 }
