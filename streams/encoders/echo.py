@@ -12,6 +12,7 @@ from streams.audio.echo import EARLIER, Canceller
 from streams.audio.echo_reference import Reference
 from streams.audio.spectra import Floats
 from streams.clock import MS, SECOND
+from streams.encoders.echo_playback import Playback
 from streams.packet import Packet
 from streams.ports import Emit
 from streams.topics import AUDIO, CLEAN, PERCEPT, PLAYBACK, Topic
@@ -20,8 +21,6 @@ from streams.types import Audio, Echo, Samples
 EVERY_S = 0.096  # between two percepts
 PATIENCE = 32 * MS  # the longest that a hop of the microphone waits for a reference that comes late
 RECENT = 100 * MS  # nothing played for so long: nothing is waited for
-SLIP = 15 * MS  # by which the time stamps of a stream may wander against its sample count, and
-SLIP_PER_SECOND = MS // 5  # for each second without a stamp: clocks of 200 ppm
 AGAIN = 6  # hops of the past that a late reference may still change
 HOP_COST = 400_000  # ns
 
@@ -123,7 +122,7 @@ class EchoCanceller:
         self._every = round(EVERY_S * RATE / self._hop)
         self._silence: Floats = np.zeros(self._hop, np.float32)
         self._blocks = Blocks(self._hop, name)
-        self._played = _Played()
+        self._played = Playback()
         self._waiting: deque[tuple[int, Samples]] = deque()
         self._place: float | None = None  # in the reference, of the end of what was last played to the engine
         self._next: int | None = None  # index of the first sample of the hop to be cleaned next
@@ -260,40 +259,3 @@ class EchoCanceller:
         """Samples of the reference for one of the microphone, by the drift as it is tracked."""
         rate = self._played.reference.rate if self._played.reference else RATE
         return rate / RATE * (1 - self._engine.drift_ppm * 1e-6)
-
-
-class _Played:
-    """PLAYBACK laid on one time line, in samples at the voice's rate: by sample count, and by time where that jumps.
-
-    t, end: session time and place on the time line of the end of what is known
-    """
-
-    def __init__(self) -> None:
-        self.reference: Reference | None = None
-        self.t = self.end = 0
-        self._next = 0  # sample count of the speaker there
-
-    def reset(self) -> None:
-        self.reference, self.t, self.end, self._next = None, 0, 0, 0
-
-    def push(self, packet: Packet[Audio]) -> int:
-        """Take a block; returns where on the time line it begins."""
-        audio, t = packet.data, packet.t
-        if self.reference is None or self.reference.rate != audio.rate:
-            self.reference = Reference(audio.rate)
-            counted = 0
-        else:
-            counted = audio.start - self._next
-            passed = t - len(audio.samples) * SECOND // audio.rate - self.t
-            slip = abs(counted * SECOND // audio.rate - passed)
-            if counted < 0 or slip > SLIP + SLIP_PER_SECOND * max(0, passed) // SECOND:
-                counted = max(0, passed * audio.rate // SECOND)
-        begin = self.end + counted
-        self.reference.write(audio.samples, begin)
-        self._next, self.end, self.t = audio.end, begin + len(audio.samples), t
-        return begin
-
-    def place(self, t: int) -> float:
-        """The place on the time line that sounds at session time `t`."""
-        rate = self.reference.rate if self.reference else RATE
-        return self.end + (t - self.t) * rate / SECOND
