@@ -64,12 +64,6 @@ STEP = st.tuples(st.integers(1, 2000), st.integers(0, 400), st.sampled_from([Fal
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(STEP, min_size=1, max_size=400))
-    st.lists(
-        st.tuples(st.integers(1, 2000), st.integers(0, 400), st.sampled_from([False] * 9 + [True])),
-        min_size=1,
-        max_size=400,
-    )
-)
 def test_whatever_comes_time_increases_by_the_pace_of_the_samples(steps: list[tuple[int, int, bool]]) -> None:
     clock = StreamClock(RATE)
     count = now = 0

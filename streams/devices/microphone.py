@@ -14,7 +14,7 @@ from streams.devices import route
 from streams.devices.files import block_samples
 from streams.devices.intake import Arrival, DeadSilence, Intake
 from streams.devices.reopening import LOOK_S, Opening, backoff
-from streams.devices.sound import LIST, DeviceConfig, SoundBackend, SoundStream, backend, open_stream
+from streams.devices.sound import LIST, DeviceConfig, SoundBackend, SoundStream, backend, hurry, open_stream
 from streams.errors import DependencyMissing, SourceError
 from streams.ports import Publisher
 from streams.topics import AUDIO, FEEDBACK, Topic
@@ -160,7 +160,9 @@ class Microphone:
     def _lost(self) -> None:
         lost = self._intake.take_lost()
         if lost:
-            what = f"{lost} samples ({lost * 1000 // self.rate} ms) were lost: this machine, or its sound, is overloaded."
+            what = (
+                f"{lost} samples ({lost * 1000 // self.rate} ms) were lost: this machine, or its sound, is overloaded."
+            )
             self._tell(Fault(self.name, "SamplesLost", what))
             self._tell(Recovered(self.name, "it goes on behind the gap"))
 
@@ -222,6 +224,7 @@ class _Inbox:
     """From the device's thread to the event loop, without a lock that either could wait for."""
 
     def __init__(self, now: Callable[[], int] | None = None) -> None:
+        self._first = True
         self._blocks: deque[Arrival] = deque()
         self._loop = asyncio.get_running_loop() if now is not None else None
         self._woken = asyncio.Event()
@@ -234,6 +237,9 @@ class _Inbox:
 
     def put(self, data: bytes, lossy: bool) -> None:
         """In the device's thread."""
+        if self._first:
+            self._first = False
+            hurry()
         if len(self._blocks) < BACKLOG:
             self._blocks.append(Arrival(data, lossy, self._now()))
         try:

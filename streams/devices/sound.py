@@ -4,6 +4,7 @@ The libraries are in `streams/devices/backends/`; each is imported only when it 
 a thread (`streams.devices.reopening`). The two callbacks are called in the library's own thread and must be short.
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -53,18 +54,33 @@ class SoundDevice(Struct, frozen=True):
     default_output: bool = False
 
 
+STEADY: dict[Engine, tuple[int, int]] = {"sounddevice": (10, 30), "pyaudio": (20, 40), "miniaudio": (20, 40)}
+"""Period and latency in ms: the least that did not break beside other work (`benchmarks/sound_card.py`)."""
+
+
 class DeviceConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A device and how it is driven.
 
     engine: the library that reaches it: "sounddevice" | "pyaudio" | "miniaudio"
     device: its name, a part of that which no other has, or its number in the list; "" for the usual one
-    period_ms: how often the device is served;  latency_ms: of its buffer, as a wish: less is faster, and may crackle
+    period_ms: how often the device is served; None: what is steady with the engine (sounddevice 10, others 20)
+    latency_ms: of its buffer, as a wish: less is faster, and may crackle; None: what is steady (30, others 40)
     """
 
     engine: Engine = "sounddevice"
     device: str | int = ""
-    period_ms: Annotated[int, Meta(ge=5, le=40)] = 10
-    latency_ms: Annotated[int, Meta(ge=5, le=200)] = 20
+    period_ms: Annotated[int, Meta(ge=5, le=40)] | None = None
+    latency_ms: Annotated[int, Meta(ge=5, le=200)] | None = None
+
+    @property
+    def period(self) -> int:
+        """ms between two callbacks."""
+        return self.period_ms or STEADY[self.engine][0]
+
+    @property
+    def latency(self) -> int:
+        """ms of buffer wished for."""
+        return self.latency_ms or STEADY[self.engine][1]
 
 
 class SoundStream(Protocol):
@@ -159,12 +175,14 @@ def open_stream(opens: Opens[T], config: DeviceConfig, rate: int, told: T) -> So
 
     opens: `open_input` or `open_output` of a backend;  told: its callback
     """
+    latency_s = config.latency / 1000
     try:
-        return opens(config.device, rate, rate * config.period_ms // 1000, config.latency_ms / 1000, told)
+        return opens(config.device, rate, rate * config.period // 1000, latency_s, told)
     except RateRefused as refused:
-        if refused.own in (0, rate):
+        own = refused.own
+        if own in (0, rate):
             raise
-        return opens(config.device, refused.own, refused.own * config.period_ms // 1000, config.latency_ms / 1000, told)
+        return opens(config.device, own, own * config.period // 1000, latency_s, told)
 
 
 def list_devices(engine: Engine = "sounddevice") -> str:
@@ -192,6 +210,31 @@ def alone() -> Iterator[None]:
         yield
     finally:
         _LOCK.release()
+
+
+def hurry() -> None:
+    """Let the calling thread go before others that want the processor, where this process may ask for that.
+
+    Called once in the thread of each device: it works for microseconds at a time, and being late is heard. Elsewhere
+    than on Linux, or without the right to (`ulimit -r`, `ulimit -e`), nothing changes.
+    """
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR | os.SCHED_RESET_ON_FORK, os.sched_param(5))
+    except (OSError, AttributeError):
+        try:
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), -11)
+        except (OSError, AttributeError):
+            pass
+
+
+def hush_alsa() -> None:
+    """ALSA writes what goes wrong to standard error by itself; we tell it as a `Fault`. Does nothing without ALSA."""
+    try:
+        alsa, libc = ctypes.CDLL("libasound.so.2"), ctypes.CDLL(None)
+        nothing = ctypes.cast(libc.getpid, ctypes.c_void_p)  # a C function that needs no arguments, nor Python's lock
+        alsa.snd_lib_error_set_handler(nothing)
+    except (OSError, AttributeError):
+        pass
 
 
 @contextmanager

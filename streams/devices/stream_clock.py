@@ -3,8 +3,9 @@
 What a sound library says about time is often wrong; what cannot be wrong is how many samples it has delivered and
 when they came. Each arrival is the time of its last sample plus a delay that is never below a fixed least one, so the
 truth is the lower envelope of arrivals over sample counts. Its slope, the drift of the device's crystal against ours,
-is that of the edge of the lower convex hull above the mean of the counts: the line below all points that is closest to
-them in sum (S. Moon, P. Skelly, D. Towsley, "Estimation and removal of clock skew from network delay measurements", INFOCOM 1999).
+is that of the edge of the lower convex hull above the mean of the counts: the line below all points that is closest
+to them in sum (S. Moon, P. Skelly, D. Towsley, "Estimation and removal of clock skew from network delay
+measurements", INFOCOM 1999).
 """
 
 from collections import deque
@@ -81,8 +82,8 @@ class StreamClock:
         """Session time (ns) of the end of sample number `count`; counts must not decrease from one call to the next.
 
         Strictly increasing with `count`, and never stepping: what is learnt later is caught up with slowly.
-        While nothing has been observed since `anchor` it goes on at the nominal pace. Raises `ValueError` before anything
-        was observed at all.
+        While nothing has been observed since `anchor` it goes on at the nominal pace. Raises `ValueError` before
+        anything was observed at all.
         """
         if self._last is None:
             t = self._line(count)

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streams.clock import SECOND
-from streams.devices.sound import Ask, Heard, RateRefused, SoundDevice, SoundStream, Way, alone, choose, quiet
+from streams.devices.sound import (
+    Ask,
+    Heard,
+    RateRefused,
+    SoundDevice,
+    SoundStream,
+    Way,
+    alone,
+    choose,
+    hush_alsa,
+    quiet,
+)
 from streams.errors import DependencyMissing, SourceError
 
 if TYPE_CHECKING:
@@ -42,6 +53,7 @@ class SoundDevices:
             atexit.unregister(sounddevice._exit_handler)
             _rest(sounddevice)
         self._library = sounddevice
+        hush_alsa()
 
     def devices(self) -> list[SoundDevice]:
         """What there is now (what there was, while a stream is open)."""

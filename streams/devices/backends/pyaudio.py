@@ -6,7 +6,18 @@ from typing import Any
 import numpy as np
 
 from streams.clock import SECOND
-from streams.devices.sound import Ask, Heard, RateRefused, SoundDevice, SoundStream, Way, alone, choose, quiet
+from streams.devices.sound import (
+    Ask,
+    Heard,
+    RateRefused,
+    SoundDevice,
+    SoundStream,
+    Way,
+    alone,
+    choose,
+    hush_alsa,
+    quiet,
+)
 from streams.errors import DependencyMissing, SourceError
 
 INVALID_CHANNELS, INVALID_RATE = -9998, -9997  # portaudio.h: PaErrorCode
@@ -30,6 +41,7 @@ class PyAudios:
                 raise
             raise DependencyMissing("PyAudio", "live", "the engine pyaudio", "the engine sounddevice") from error
         self._library = pyaudio
+        hush_alsa()
 
     def devices(self) -> list[SoundDevice]:
         """What there is now."""
