@@ -109,7 +109,12 @@ class Page:
         await self.socket.send(struct.pack("<B3xId", 2, sequence, self.now() * 1000) + jpeg)
 
     async def read(self) -> None:
-        """Take what comes until the connection closes."""
+        """Take what comes until the connection closes, however it does."""
+        await _quietly(self._read())
+        self.closed = (self.socket.close_code or 0, self.socket.close_reason or "")
+        self._news.set()
+
+    async def _read(self) -> None:
         async for frame in self.socket:
             if isinstance(frame, str):
                 message = json.loads(frame)
@@ -125,8 +130,6 @@ class Page:
                     self._ready_at = self.now() + JITTER_S
                 self._queue.extend((index + place, int(value)) for place, value in enumerate(samples))
             self._news.set()
-        self.closed = (self.socket.close_code or 0, self.socket.close_reason or "")
-        self._news.set()
 
     async def _obey(self, message: dict[str, Any]) -> None:
         match message["type"]:

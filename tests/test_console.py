@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import shutil
+import ssl
 import struct
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +24,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from agent import config
 from agent.console.host import Host
+from agent.console.server import Tls
 from agent.console.settings import ConsoleConfig
 from agent.replay import Replay
 from agent.replaying import perform
@@ -586,6 +590,23 @@ def test_the_end_is_bounded_in_time_with_pages_that_do_not_answer(tmp_path: Path
     assert run(main()) < 8
 
 
+def test_who_is_in_a_hurry_waits_for_nobody(tmp_path: Path) -> None:
+    async def main() -> float:
+        host = Host(config.load(None, LIGHT), recordings=tmp_path)
+        running = asyncio.get_running_loop().create_task(host.main())
+        async with asyncio.timeout(20):
+            while not host.sessions:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        async with opened(host.address):
+            begin = asyncio.get_running_loop().time()
+            running.cancel()
+            await asyncio.wait([running])
+            assert running.cancelled()
+            return asyncio.get_running_loop().time() - begin
+
+    assert run(main()) < 5
+
+
 def test_other_applications_are_behind_the_same_gate(tmp_path: Path) -> None:
     async def other(scope: Any, receive: Any, send: Any) -> None:
         body = scope["path"].encode()
@@ -611,3 +632,40 @@ def test_what_cannot_be_served_is_said(tmp_path: Path) -> None:
                 await Host(host.config, recordings=tmp_path, **options).main()  # type: ignore[arg-type]
 
     held(act, tmp_path)
+
+
+def test_it_speaks_tls_and_says_what_is_wrong_with_a_certificate(tmp_path: Path) -> None:
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("no openssl to make a certificate with: apt-get install openssl")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    made = [
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "2",
+        "-keyout",
+        str(key),
+        "-out",
+        str(cert),
+        *names,
+    ]
+    subprocess.run([openssl, *made], check=True, capture_output=True)
+
+    async def act(host: Host) -> None:
+        assert host.address.startswith("https://")
+        context = ssl.create_default_context(cafile=str(cert))
+        async with httpx.AsyncClient(verify=context) as client:
+            assert (await client.get(host.address.partition("?")[0] + "healthz")).json() == {"ok": True}
+        netloc, token = where(host.address)
+        secure = {"ssl": context, "origin": f"https://{netloc}"}
+        async with connect(f"wss://{netloc}/ws?token={token}", **secure) as socket:  # type: ignore[arg-type]
+            assert "welcome" in str(await socket.recv())
+
+    held(act, tmp_path, tls=Tls(str(cert), str(key)))
+    with pytest.raises(VisavisError, match="certificate"):
+        run(Host(config.load(None, LIGHT), recordings=tmp_path, tls=Tls(str(key), str(cert))).main())

@@ -27,7 +27,7 @@ try:
     from agent.console.recordings import Shelf, empty
     from agent.console.room import Room
     from agent.console.security import Budget, Gate, is_loopback, new_token
-    from agent.console.server import Tls, listen, serving
+    from agent.console.server import Tls, hurried, listen, serving
     from agent.console.tap import RoomTap
 except ModuleNotFoundError as error:
     if error.name not in ("starlette", "uvicorn", "websockets", "anyio"):
@@ -225,6 +225,8 @@ class Host:
 
     async def _part(self) -> None:
         """Let every page go, and wait for that, but not long."""
+        if hurried():
+            return
         for _ in range(round(NEVER_TOLD_S / 0.04)):
             if not any(viewer.outbox.age for viewer in self.room.viewers.values()):
                 break

@@ -96,10 +96,17 @@ async def serving(app: ASGIApp, sock: socket.socket, tls: Tls | None = None) -> 
             yield
         finally:
             server.should_exit = True
+            server.force_exit = hurried()
             try:
-                await asyncio.wait([running], timeout=2 * GRACE_S)
+                await asyncio.wait([running], timeout=0.5 if server.force_exit else 2 * GRACE_S)
             finally:
                 running.cancel()
+
+
+def hurried() -> bool:
+    """Whether the task that asks is being cancelled: then nobody is waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _wanted(record: logging.LogRecord) -> Any:

@@ -30,10 +30,10 @@ _SPARE = RATE // 50  # 2 % faster than the session's clock is still a clock
 class RemoteMicrophone:
     """`streams.ports.Source` of AUDIO (16 kHz) and of what is typed and pressed there (PERCEPT).
 
-    Time is the count of samples laid along their least delayed arrivals (`FarClock`, then `StreamClock`), so that
-    neither a busy page nor a busy network moves it. A jump of the sequence is lost samples: `start` jumps, and a `Fault` tells
-    how many (at most one a second). What comes faster than 2 % above real time, beyond what a stalled network may have
-    held back, is dropped and told.
+    Time is the count of samples, laid along their least delayed arrivals (`FarClock`, then `StreamClock`), so that
+    neither a busy page nor a busy network moves it. A jump of the sequence is lost samples: `start` jumps, and a
+    `Fault` tells how many (at most one a second). What comes faster than 2 % above real time, beyond what a stalled
+    network may have held back, is dropped and told.
 
     While nobody is attached, or nothing arrives for `patience_ms`, the stream is digital silence at the pace of the
     session's clock, so that every wait in a session comes to its end; blocks of a time that was filled up so are too
