@@ -277,12 +277,14 @@ def test_a_page_that_reloads_in_mid_speech_takes_its_place_again(tmp_path: Path)
         async with opened(host.address) as second:
             await second.until(lambda page: len(page.of("Played")) >= 3)  # of the last minute
             await second.take("microphone")
-            await second.until(lambda page: [o for o in page.of("Outcome") if o["action"] == "Say"], 30)
+            await second.until(lambda page: len(page.of("Played")) >= 6, 20)
+            await second.send(type="stop")
+            await second.until(lambda page: [o for o in page.of("Outcome") if o["action"] == "Say"])
             return second.events, first.indices, second.indices
 
     events, before, after = held(act, tmp_path)
     outcome = next(event for event in events if event["type"] == "Outcome" and event["action"] == "Say")
-    assert outcome["status"] == "done"
+    assert outcome["status"] == "cut"
     faults = [event["where"] for event in events if event["type"] == "Fault"]
     assert set(faults) == {"microphone", "speaker"}
     assert [event["where"] for event in events if event["type"] == "Recovered"].count("speaker") == 1
@@ -513,6 +515,25 @@ def test_recordings_are_listed_shown_heard_and_taken_in_and_no_name_leads_out(tm
         assert not (tmp_path / "x.mcap").exists()
 
     held(act, folder, settings=ConsoleConfig(upload_mb=1))
+
+
+def test_a_damaged_recording_is_shown_as_far_as_it_goes_and_its_damage_is_an_event(tmp_path: Path) -> None:
+    from tests.sessions import made_up, tape
+
+    tape(tmp_path / "one.mcap", made_up(20.0))
+    data = bytearray((tmp_path / "one.mcap").read_bytes())
+    data[len(data) // 2] ^= 0x55
+    (tmp_path / "one.mcap").write_bytes(data)
+
+    async def act(host: Host) -> None:
+        lines = (await ask(host, "/api/recordings/one.mcap/events")).text.strip("\n").split("\n")
+        events = [json.loads(line) for line in lines]
+        assert len(events) > 200
+        assert (events[-1]["type"], events[-1]["where"]) == ("Fault", "recording")
+        assert events[-1]["at"] == events[-2]["at"]
+        assert (await ask(host, "/api/recordings/one.mcap/sound.wav")).status_code == 422
+
+    held(act, tmp_path)
 
 
 def test_the_recording_that_is_being_written_can_be_looked_at(tmp_path: Path) -> None:

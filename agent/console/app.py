@@ -17,6 +17,7 @@ from agent.console.room import Room
 from agent.console.viewers import TRY_LATER, Viewer
 from streams.clock import Clock
 from streams.errors import DependencyMissing, RecordingError, VisavisError
+from streams.types import Fault
 
 PAGE = Path(__file__).parent / "page"
 _STATUS = ((NoSuchRecording, 404), (UploadRefused, 413), (RecordingError, 422), (DependencyMissing, 501))
@@ -133,11 +134,16 @@ def _json(value: object) -> Response:
 
 async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     yield first
+    last = first
     try:
         async for piece in rest:
             yield piece
+            last = piece
     except RecordingError as error:  # damaged in the middle: what came before it has been shown
-        yield msgspec.json.encode({"type": "Damaged", "message": str(error)}) + b"\n"
+        before = msgspec.json.decode(last.rstrip(b"\n").rpartition(b"\n")[2] or b"{}")
+        fault = msgspec.to_builtins(Fault("recording", type(error).__name__, str(error)))
+        place = {"t": before.get("t", 0.0), "topic": "feedback", **fault}
+        yield msgspec.json.encode(place | {"at": before.get("at", 0.0), "order": before.get("order", 0) + 1}) + b"\n"
 
 
 def _so_far(path: Path) -> Response:
