@@ -125,10 +125,14 @@ export class Review {
       this.#told += 1;
     }
     this.#slider.value = t;
+    this.#label(t);
+    this.#picture(t);
+  }
+
+  #label(t) {
     const text = `${clock(t)} of ${clock(this.#length)}`;
     this.#slider.setAttribute("aria-valuetext", text);
     place("review-time").textContent = text.replace(" of ", " / ");
-    this.#picture(t);
   }
 
   async #picture(t) {
@@ -148,6 +152,7 @@ export class Review {
     if (!Number.isFinite(length)) return;
     this.#length = Math.max(this.chronicle?.last ?? 0, length);
     this.#slider.max = this.#length;
+    this.#label(this.#at);
   }
 
   #playing() {
