@@ -39,9 +39,8 @@ async def converse(
     """Packets of the loudspeaker, of the microphone, and faults, and the share of a core it took."""
     clock = Clock()
     bus = Bus(clock)
-    form = {"engine": engine, "period_ms": period, "latency_ms": latency}
-    speaker = Loudspeaker(bus, clock, RATE, LoudspeakerConfig(device=SPEAKER[engine], **form))
-    microphone = Microphone(MicrophoneConfig(device=EAR[engine], block_ms=10, **form))
+    speaker = Loudspeaker(bus, clock, RATE, LoudspeakerConfig(engine, SPEAKER[engine], period, latency))
+    microphone = Microphone(MicrophoneConfig(engine, EAR[engine], period, latency, block_ms=10))
     packets: list[Any] = []
     with bus.open(PLAYBACK, AUDIO, FEEDBACK, reader="benchmark") as lane:
         async with speaker.device(), microphone, asyncio.TaskGroup() as group:
@@ -104,9 +103,8 @@ def main() -> None:
             for engine in options.engine or ENGINES:
                 for period, latency in SETTINGS:
                     played, heard, faults, cpu = clocks.run(converse(engine, period, latency, said))
-                    print(
-                        f"{engine:12} {period:>6} {latency:>7} | {row(said, played, heard)} {len(faults):>6} | {100 * cpu:5.1f}"
-                    )
+                    share = f"{len(faults):>6} | {100 * cpu:5.1f}"
+                    print(f"{engine:12} {period:>6} {latency:>7} | {row(said, played, heard)} {share}")
     finally:
         for burner in burners:
             burner.kill()

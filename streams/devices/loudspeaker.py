@@ -21,7 +21,7 @@ WAIT_S = 2.0
 GAUGE_S = 10
 IDLE_BLOCKS = 8
 """So many silent blocks at a time are looked at: nothing waits for them."""
-ANEW_MS = 5
+ANEW_MS = 15
 """While it is silent, its place on the session's clock is set right by what it has drifted, if it is more than this."""
 LATE_MS = 15
 """Blocks are asked for this much later than they should for half a second: the device stood still for as long."""

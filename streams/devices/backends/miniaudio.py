@@ -16,8 +16,9 @@ class MiniAudios:
     """`streams.devices.sound.SoundBackend`. Raises `DependencyMissing`.
 
     It converts rates by itself, and never refuses one. It does not say how much latency it has, nor when it stops, nor
-    which device is the usual one: the first is taken to be that of its buffer, the second is left to who waits for
-    its blocks, and the third it knows when none is named.
+    which device is the usual one: the first is taken to be what was measured on PulseAudio (three quarters of a period,
+    `benchmarks/sound_card.py`), the second is left to who waits for its blocks, and the third it knows when none is
+    named.
     """
 
     name = "miniaudio"
@@ -104,8 +105,8 @@ class MiniAudios:
                 stream.start(feed)
             except library.MiniaudioError as error:
                 raise SourceError(f"{name} cannot be opened: {error}.") from error
-            latency = period_ms * (periods - 1 if way == "output" else 1)
-            return _Stream(library, stream, name, rate, block, latency * MS)
+            latency_ns = period_ms * MS if way == "input" else period_ms * MS * 3 // 4
+            return _Stream(library, stream, name, rate, block, latency_ns)
 
 
 class _Stream:
