@@ -277,6 +277,65 @@ def test_hostile_reports_are_clamped_and_told_once_each() -> None:
     assert len(faults) == len({fault.message for fault in faults}) == 3
 
 
+NUMBERS = st.integers(-(2**60), 2**60) | st.integers(0, 40_000)
+HOSTILE = st.tuples(
+    st.sampled_from(["write", "pause", "resume", "flush", "report", "flushed", "detach", "attach", "wait"]),
+    NUMBERS,
+    st.integers(0, 6),
+)
+
+
+class Mute:
+    """A player that does nothing."""
+
+    def play(self, samples: Any, rate: int, index: int) -> None: ...
+    def pause(self) -> None: ...
+    def resume(self) -> None: ...
+    def flush(self, number: int) -> None: ...
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(HOSTILE, max_size=40))
+def test_whatever_a_page_says_nothing_breaks_and_every_flush_is_told_once(calls: list[tuple[str, int, int]]) -> None:
+    async def main() -> None:
+        clock = Clock()
+        bus = Bus(clock)
+        lane = bus.open(PLAYBACK)
+        speaker = RemoteSpeaker(bus, clock, 16_000)
+        told: list[int] = []
+        flushes = last = 0
+        async with speaker.device():
+            speaker.attach(Mute())
+            for kind, number, small in calls:
+                if kind == "write":
+                    speaker.write(tone(small * 3000))
+                elif kind == "flush":
+                    flushes += 1
+                    speaker.flush(told.append)
+                elif kind == "report":
+                    speaker.report(number, -number)
+                elif kind == "flushed":
+                    speaker.flushed(small, number)
+                elif kind == "detach":
+                    speaker.detach("gone." if small % 2 else "")
+                elif kind == "attach":
+                    speaker.attach(Mute())
+                elif kind == "wait":
+                    await asyncio.sleep(small)
+                else:
+                    getattr(speaker, kind)()
+                assert last <= speaker.played <= speaker.written
+                last = speaker.played
+            speaker.detach()
+            speaker.resume()
+            await asyncio.sleep(90)
+            assert len(told) == flushes
+            assert told == sorted(told)
+        assert sum(len(packet.data.samples) for packet in take(lane)) <= speaker.written
+
+    run(main(), virtual=True)
+
+
 def test_it_is_sent_at_most_a_second_ahead() -> None:
     async def act(speaker: RemoteSpeaker, clock: Clock, player: FarPlayer) -> int:
         speaker.attach(player)
