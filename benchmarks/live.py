@@ -138,6 +138,7 @@ class Person:
         self._left: Floats = np.zeros(0)
         self._quiet = self._loud = 0
         self._wait = 75
+        self._answered = True
 
     def _plan(self) -> Iterator[tuple[str, str]]:
         for round_ in range(10_000):
@@ -151,6 +152,7 @@ class Person:
         sounding = bool(np.abs(played).max(initial=0) > 150)
         self._quiet = 0 if sounding else self._quiet + 1
         self._loud = self._loud + 1 if sounding else 0
+        self._answered = self._answered or sounding or self._quiet > 300
         if not len(self._left):
             self._decide(now)
         voice, self._left = self._left[:BLOCK], self._left[BLOCK:]
@@ -162,16 +164,18 @@ class Person:
         if self._wait:
             self._wait -= 1
             return
-        if kind == "ask" and self._quiet < 60:
+        if kind == "ask" and (not self._answered or self._quiet < 60):
             return
         if kind != "ask" and self._loud < 25:
-            if self._quiet > 150:  # the agent has ended before it could be interrupted: next
+            if self._answered and self._quiet > 150:  # the agent has ended before it could be interrupted: next
                 self._next = next(self._script)
             return
         self._left = self._voices[text]
         loud = np.nonzero(np.abs(self._left) > 300)[0]
         self.said.append(Said(kind, text, now + int(loud[0]), now + int(loud[-1])))
         self._next = next(self._script)
+        self._answered = False
+        self._quiet = 0
         self._wait = 40 if kind == "ask" else 60
 
 

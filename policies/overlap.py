@@ -21,6 +21,7 @@ Verdict: TypeAlias = Literal["interruption", "backchannel", "noise", "echo", "as
 Evidence: TypeAlias = dict[str, float | str]
 
 
+LOOKS = 2  # of the canceller, before the agent's own voice is believed to be that
 TELLING = 3  # partial words, from which on they are more than a recogniser's flicker
 
 
@@ -31,7 +32,7 @@ class OverlapConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
     overlap_max_ms: how long it may take at all: whoever speaks longer over the agent interrupts it (one who says
         nothing but backchannels has another `overlap_decide_ms`)
     murmur_ms: speech shorter than this that was not understood was no wish for the floor
-    echo_similarity: `Echo.similarity` from which what is heard is the agent itself
+    echo_similarity: what is heard is the agent itself if no `Echo.similarity` in its beginning is below this
     aside_db: speech that was not understood and is this much softer than that of who talks with the agent is meant for
         somebody else, or comes from a television; 0 to take it for an interruption all the same
     """
@@ -39,7 +40,7 @@ class OverlapConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
     overlap_decide_ms: Milliseconds = 400
     overlap_max_ms: Milliseconds = 1000
     murmur_ms: Milliseconds = 800
-    echo_similarity: Probability = 0.6
+    echo_similarity: Probability = 0.5
     aside_db: Annotated[float, Meta(ge=0, le=60)] = 9.0
 
 
@@ -71,7 +72,7 @@ class Overlap(Struct):
         last: nothing more will be heard
         """
         heard = turn.transcript()
-        if turn.is_echo(hearing.config.echo_similarity) and not heard.complete:
+        if turn.is_echo(hearing.config.echo_similarity, looks=1 if last else LOOKS):
             return "echo"
         listener = bool(heard.text) and not hearing.asked and _backchannel(heard.text, hearing.language, turn.speaking)
         last = last or now >= (self.listener_ns if listener else self.latest_ns)
@@ -127,7 +128,7 @@ class Hearing(Struct, frozen=True):
                 found["usual_db"] = round(self.usual_db, 1)
         echo = [each for stretch in turn.stretches for each in stretch.echo]
         if echo:
-            found["echo"] = round(sum(echo) / len(echo), 3)
+            found["echo"] = round(min(echo), 3)
         return found
 
 

@@ -4,10 +4,13 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from streams.clock import MS
 from streams.types import Voice, Word, Words
 
 VOICED = 0.6
 """Probability from which a hop counts as speech when its loudness is measured."""
+CLEAR_NS = 60 * MS  # a look that ends before this is of the sound before the speech
+ECHO_NS = 450 * MS
 
 
 @dataclass
@@ -16,7 +19,7 @@ class Stretch:
 
     number: the detector's `segment`;  decided_ns: when its end became known
     model: newest P(end) of the turn model
-    echo: what `Echo.similarity` was while it went on
+    echo: what `Echo.similarity` was in its first `ECHO_NS` (after a pause the agent's voice says nothing any more)
     """
 
     number: int
@@ -39,9 +42,17 @@ class Stretch:
         """How loud it is, mean of its voiced hops in dB of full scale; None before there are `hops` of them."""
         return self._level_sum / self._hops if self._hops >= hops else None
 
-    def is_echo(self, bar: float) -> bool:
-        """Whether it sounds like the agent's own voice rather than somebody's, in most of what was judged of it."""
-        return bool(self.echo) and sum(each >= bar for each in self.echo) * 2 > len(self.echo)
+    def hear_echo(self, similarity: float, t: int) -> None:
+        """Take in what an `Echo` up to `t` said."""
+        if self.start_ns + CLEAR_NS <= t <= self.start_ns + ECHO_NS:
+            self.echo.append(similarity)
+
+    def is_echo(self, bar: float, looks: int = 1) -> bool:
+        """Whether it sounds like the agent's own voice and nothing else, in at least `looks` looks at it.
+
+        Of a person, at least one look in the beginning is clear; of an echo none is.
+        """
+        return len(self.echo) >= looks and min(self.echo) >= bar
 
     @property
     def final(self) -> bool:
@@ -105,9 +116,9 @@ class UserTurn:
         """How loud its loudest stretch was; None if too little was heard."""
         return max((level for s in self.stretches if (level := s.level_db()) is not None), default=None)
 
-    def is_echo(self, bar: float) -> bool:
-        """Whether all of it was the agent's own voice."""
-        return all(stretch.is_echo(bar) for stretch in self.stretches)
+    def is_echo(self, bar: float, looks: int = 1) -> bool:
+        """Whether all of it was the agent's own voice, as far as is known."""
+        return all(stretch.is_echo(bar, looks) for stretch in self.stretches)
 
     def stretch(self, number: int) -> Stretch | None:
         """Its stretch `number`, if it is one of this turn's."""

@@ -42,7 +42,6 @@ from streams.types import (
     Words,
 )
 
-ECHO_NS = 250 * MS  # how long an `Echo` says something about what is heard now
 BACK_NS = 300 * MS  # as loud as usual for so long, somebody who spoke aside speaks to the agent
 LEARNT = 0.3  # share of the newest turn in what is taken for the usual loudness
 
@@ -84,7 +83,6 @@ class TurnTaker:
         self._asked = False
         self._typed: list[str] = []
         self._usual_db: float | None = None  # of speech to the agent
-        self._echo: tuple[int, float] = (-ECHO_NS, 0.0)  # newest `Echo`: when, how similar
         self._aside: tuple[int, int] | None = None  # stretch that goes on, not to us; since when it has been loud
 
     # --- what others may know
@@ -218,15 +216,11 @@ class TurnTaker:
 
     def _echoed(self, similarity: float, t: int, now: int) -> list[Decision]:
         """The canceller says how much of what is heard is the agent's own voice."""
-        self._echo = (now, similarity)
         turn = self._open
         if turn is None or turn.stretches[-1].end_ns is not None:
             return []
-        if t >= turn.stretches[-1].start_ns:
-            turn.stretches[-1].echo.append(similarity)
-        if self._overlap is not None:
-            return self._classify(now)
-        return self._overlap_if_agent_speaks(turn, now)
+        turn.stretches[-1].hear_echo(similarity, t)
+        return [] if self._overlap is None else self._classify(now)
 
     def _speech_ended(self, number: int, end: int, decided: int, now: int) -> list[Decision]:
         if self._aside is not None and self._aside[0] == number:
@@ -303,7 +297,7 @@ class TurnTaker:
         heard = turn.transcript()
         if turn.stopped and self._ends_in_stop(heard.text):
             return [TurnDropped(turn.number, "stop", heard.text)]
-        if turn.is_echo(self.config.echo_similarity) and not heard.complete:
+        if turn.is_echo(self.config.echo_similarity):
             return [TurnDropped(turn.number, "echo", heard.text or heard.guess)]
         if not heard.text and (not heard.guess or turn.spoken_ns < self.config.noise_ms * MS):
             return [TurnDropped(turn.number, "no_words", heard.guess)]
@@ -369,15 +363,10 @@ class TurnTaker:
 
     def _overlap_if_agent_speaks(self, turn: UserTurn, now: int) -> list[Decision]:
         agent = self.agent_turn
-        if agent is None or self._overlap is not None or self._hears_itself(turn, now):
+        if agent is None or self._overlap is not None:
             return []
         self._overlap = Overlap.begin(agent, now, self.config)
         return [OverlapPaused(agent, turn.number)]
-
-    def _hears_itself(self, turn: UserTurn, now: int) -> bool:
-        """What opened `turn` is the agent's own voice, as far as is known: no reason to pause."""
-        at, similarity = self._echo
-        return now - at <= ECHO_NS and similarity >= self.config.echo_similarity and not turn.transcript().text
 
     def _agent_ended(self, now: int) -> list[Decision]:
         """If the agent has nothing more to say, there is nothing to speak over: the overlap is an ordinary turn."""

@@ -75,31 +75,34 @@ def test_speech_aside_while_the_agent_is_silent_gets_no_answer() -> None:
     assert len(log.of(TurnCommitted)) == 1
 
 
-def test_its_own_voice_neither_stops_it_nor_takes_a_turn() -> None:
+def test_its_own_voice_stops_it_for_a_moment_only_and_takes_no_turn() -> None:
     echo = [(t, t - 20, Echo(0.9, 20.0)) for t in range(2400, 3300, 100)]
-    log = converse([*ASK, *echo, *over(2480, 3200, -30.0)])
-    assert not log.of(OverlapPaused)
+    log = converse([*ASK, *echo, *over(2480, 3200, -30.0, "what time is it", guess="")])
+    paused = next(packet for packet in log.packets if isinstance(packet.data, OverlapPaused))
+    resumed = next(packet for packet in log.packets if isinstance(packet.data, OverlapResumed))
+    assert resumed.data.reason == "echo" and resumed.t - paused.t < 250 * MS
+    assert resumed.data.evidence["echo"] == 0.9
     assert [drop.reason for drop in log.of(TurnDropped)] == ["echo"]
     assert len(log.of(TurnCommitted)) == 1
 
 
-def test_echo_that_is_found_out_after_the_pause_resumes_at_once() -> None:
-    echo = [(t, t - 20, Echo(0.9, 20.0)) for t in range(2650, 3200, 100)]
-    log = converse([*ASK, *echo, *over(2500, 3200, -30.0)])
-    paused = next(packet for packet in log.packets if isinstance(packet.data, OverlapPaused))
-    resumed = next(packet for packet in log.packets if isinstance(packet.data, OverlapResumed))
-    assert resumed.data.reason == "echo" and resumed.t - paused.t < 150 * MS
-    assert resumed.data.evidence["echo"] == 0.9
+def test_its_own_last_words_are_no_turn_either() -> None:
+    """Echo that is heard as speech when the agent has just ended."""
+    echo = [(t, t - 20, Echo(0.8)) for t in range(3300, 3700, 100)]
+    tail = [*voiced(3330, 3600, -30.0), *spoken(2, 3330, 3600, "what time is it")]
+    log = converse([*ASK, *echo, *tail])
+    assert [drop.reason for drop in log.of(TurnDropped)] == ["echo"]
+    assert len(log.of(TurnCommitted)) == 1
 
 
-def test_a_person_in_the_echo_is_still_heard() -> None:
-    """Somebody begins to talk while the agent's own voice is coming back."""
+def test_a_person_in_the_echo_is_heard_at_once() -> None:
+    """Until the person begins, all that comes back is the agent's own voice; the agent falls silent all the same."""
     echo = [(t, t - 20, Echo(0.9)) for t in range(2400, 2600, 100)]
-    talk = [(t, t - 20, Echo(0.1)) for t in range(2600, 3900, 100)]
+    talk = [(t, t - 20, Echo(0.1 if t < 3000 else 0.9)) for t in range(2600, 3900, 100)]
     log = converse([*ASK, *echo, *talk, *over(2500, 3800, -27.0)])
     assert [cut.reason for cut in log.of(OverlapCut)] == ["interruption"]
     paused = next(packet for packet in log.packets if isinstance(packet.data, OverlapPaused))
-    assert paused.t == 2600 * MS, "as soon as the canceller says that it is not the agent"
+    assert paused.t == 2580 * MS, "as soon as it is known to be speech"
 
 
 def test_what_is_typed_is_a_turn() -> None:
