@@ -25,6 +25,7 @@ FLAGS = [
     *("--disable-sync", "--disable-component-update", "--autoplay-policy=no-user-gesture-required"),
     *("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"),
 ]
+pytestmark = pytest.mark.slow
 RECORDED = "2026-11-21T10-00-00.mcap"
 
 # Keeps what the page's playback worklet puts out, from its first sample on, in `heard`.
