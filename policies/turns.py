@@ -7,7 +7,7 @@ the conductor's work.
 A person's turn:   opened ─ speaking ⇄ waiting ─ committed (exactly once) | dropped
 Over the agent:    paused ─ resumed (backchannel, noise, echo, aside) | cut (interruption, stop)
 
-What is typed is a turn of its own, taken when nobody is in the middle of one.
+What is typed is a turn of its own, taken when nobody is in the middle of one, or has been for too long.
 
 Words are bound to turns by the stretch of speech they belong to, that is by audio time, never by arrival. Nothing can
 hang: every wait has a bound, and the reason of its end is in the decision.
@@ -51,10 +51,12 @@ class TurnConfig(OverlapConfig, frozen=True, forbid_unknown_fields=True):
 
     final_grace_ms: how long after the wait the recogniser's final words are waited for
     noise_ms: speech shorter than this in which no word was understood is noise, not a turn
+    typed_wait_ms: how long what is typed waits for who is speaking
     """
 
     final_grace_ms: Milliseconds = 700
     noise_ms: Milliseconds = 450
+    typed_wait_ms: Milliseconds = 2000
 
 
 class TurnTaker:
@@ -81,7 +83,7 @@ class TurnTaker:
         self._replying: set[int] = set()
         self._saying: dict[int, int] = {}
         self._asked = False
-        self._typed: list[str] = []
+        self._typed: list[tuple[int, str]] = []  # until when it waits at most, and what it is
         self._usual_db: float | None = None  # of speech to the agent
         self._aside: tuple[int, int] | None = None  # stretch that goes on, not to us; since when it has been loud
 
@@ -93,6 +95,8 @@ class TurnTaker:
         times = [t for turn in self._turns() if (t := self._due(turn)) is not None]
         if self._overlap is not None:
             times.append(self._overlap.next_ns)
+        if self._typed:
+            times.append(self._typed[0][0])
         return min(times, default=None)
 
     @property
@@ -128,7 +132,7 @@ class TurnTaker:
             case Echo(similarity=similarity):
                 return self._echoed(similarity, packet.t, now)
             case Typed(text=text):
-                self._typed.append(text)
+                self._typed.append((now + self.config.typed_wait_ms * MS, text))
             case Say(text=text, turn=turn, id=number):
                 return self._say(text, turn, number, packet.t)  # our own: its time is that of its cause
             case Outcome(action="Say", id=number):
@@ -331,8 +335,16 @@ class TurnTaker:
     def _take_typed(self, now: int) -> list[Decision]:
         """What was typed becomes a turn as soon as nobody is in the middle of one."""
         decisions: list[Decision] = []
+        if self._typed and now >= self._typed[0][0]:  # somebody talks and talks, or it is noise
+            for turn in self._turns():
+                self._forget(turn)
+                decisions.append(TurnDropped(turn.number, "typed", turn.transcript().text))
+            if self._overlap is not None:
+                agent, self._overlap = self._overlap.agent, None
+                self._silence(agent)
+                decisions.append(OverlapCut(agent, self._last_turn + 1, "typed", self._typed[0][1]))
         while self._typed and not self._turns():
-            text = self._typed.pop(0)
+            _, text = self._typed.pop(0)
             self._last_turn += 1
             number, agent = self._last_turn, self.agent_turn
             decisions.append(TurnOpened(number, now))

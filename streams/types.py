@@ -234,7 +234,7 @@ class TurnDropped(Struct, frozen=True, tag=True):
     """Turn `turn` came to nothing and gets no answer.
 
     reason: "no_words" (noise) | "backchannel" | "echo" (it was the agent's own voice) | "aside" (said to somebody
-        else) | "stop" (the reflex answered it already)
+        else) | "typed" (it went on and on, and somebody typed) | "stop" (the reflex answered it already)
     """
 
     turn: int

@@ -124,6 +124,14 @@ def test_what_is_typed_waits_for_who_is_speaking() -> None:
     assert [hush.turn for hush in log.of(Hush)] == [1], "and cuts the answer to it"
 
 
+def test_what_is_typed_does_not_wait_for_a_television() -> None:
+    television = [*voiced(500, 9000, -30.0), *spoken(1, 500, 9000, "", guess="turn left")]
+    log = converse([*television, (1500, 1500, Typed("turn left"))])
+    typed = next(packet for packet in log.packets if isinstance(packet.data, TurnCommitted))
+    assert typed.data.reason == "typed" and typed.t == (1500 + TurnConfig().typed_wait_ms) * MS
+    assert [drop.reason for drop in log.of(TurnDropped)] == ["typed"]
+
+
 @pytest.mark.parametrize("stop", [StopPressed("console"), Typed("stop"), Typed("Stop, please!")])
 def test_stop_may_be_pressed_and_typed(stop: StopPressed | Typed) -> None:
     log = converse([*ASK, (2600, 2600, stop)])
