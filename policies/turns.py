@@ -340,9 +340,9 @@ class TurnTaker:
                 self._forget(turn)
                 decisions.append(TurnDropped(turn.number, "typed", turn.transcript().text))
             if self._overlap is not None:
-                agent, self._overlap = self._overlap.agent, None
-                self._silence(agent)
-                decisions.append(OverlapCut(agent, self._last_turn + 1, "typed", self._typed[0][1]))
+                spoken_over = self._overlap.agent
+                self._silence(spoken_over)
+                decisions.append(OverlapCut(spoken_over, self._last_turn + 1, "typed", self._typed[0][1]))
         while self._typed and not self._turns():
             _, text = self._typed.pop(0)
             self._last_turn += 1
