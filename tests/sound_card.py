@@ -27,6 +27,7 @@ Samples = NDArray[np.int16]
 
 MIC_RATE = 16_000
 NEEDED = ("pulseaudio", "pactl", "paplay", "parec")
+FIRST = ("nice", "-n", "-11")  # hardware is not late because the machine is busy; where we may not ask, it is
 INSTALL = "apt-get install --no-install-recommends pulseaudio pulseaudio-utils libasound2-plugins libportaudio2"
 ASOUND = """
 pcm.virtmic {{ type pulse; device "virt_mic"; server "{0}"; hint {{ show on; description "VirtMic" }} }}
@@ -166,7 +167,7 @@ class SoundCard:
             file.setsampwidth(2)
             file.setframerate(rate)
             file.writeframes(samples.astype("<i2").tobytes())
-        command = ["paplay", f"--device={sink}", "--latency-msec=200", str(path)]
+        command = [*FIRST, "paplay", f"--device={sink}", "--latency-msec=200", str(path)]
         child = subprocess.Popen(command, env=self.environment, stderr=subprocess.DEVNULL)
         self._children.append(child)
         return child
@@ -203,7 +204,7 @@ class Ear:
         self._source = source
 
     def __enter__(self) -> "Ear":
-        command = ["parec", f"--device={self._source}", f"--rate={self.rate}", "--channels=1", "--format=s16le"]
+        command = [*FIRST, "parec", f"--device={self._source}", f"--rate={self.rate}", "--channels=1", "--format=s16le"]
         with self._path.open("wb") as file:
             command.append("--latency-msec=10")
             self._child = subprocess.Popen(command, env=self._card.environment, stdout=file, stderr=subprocess.DEVNULL)

@@ -130,14 +130,14 @@ def test_it_is_a_source() -> None:
 
 
 def test_every_sample_of_what_is_said_arrives_as_it_was_said(card: SoundCard, engine: Engine) -> None:
-    said = noise(2.0)
+    said = noise(1.0)
 
     async def main() -> Session:
         async with Session(microphone(engine)) as session:
-            await asyncio.sleep(0.5)
-            card.say(said)
-            await session.until(lambda: session.sounding > 31_000)
             await asyncio.sleep(0.3)
+            card.say(said)
+            await session.until(lambda: session.sounding > 15_900)
+            await asyncio.sleep(0.2)
         return session
 
     session = clocks.run(main())
@@ -170,7 +170,7 @@ def test_pulled_out_and_put_in_again(card: SoundCard, engine: Engine) -> None:
             await asyncio.to_thread(card.plug)
             await session.until(lambda: bool(session.of(Recovered)), 6)
             card.say(said)
-            await session.until(lambda: session.sounding >= np.count_nonzero(said))
+            await session.until(lambda: session.sounding >= int(np.count_nonzero(said)))
             await asyncio.sleep(0.2)
         return session
 
@@ -216,7 +216,7 @@ def test_the_sound_server_dies_and_comes_back(engine: Engine) -> None:
     assert noticed[0] < 1
     session.check()
     seconds = (session.blocks[-1].t - session.blocks[0].t) / SECOND
-    assert abs(len(session.blocks) * 0.02 - seconds) < 0.05  # silence in its place
+    assert abs(len(session.blocks) * 0.02 - seconds) < 0.15  # silence in its place
 
 
 def test_a_sound_server_that_hangs_is_noticed_and_holds_nobody_up(engine: Engine) -> None:
