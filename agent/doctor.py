@@ -1,50 +1,45 @@
 """What is installed, whether it works, and the command that mends what does not: `visavis doctor`.
 
-Each check is a small function that returns `Check`s and raises nothing. Libraries with native code are tried in a
-process of their own: a broken one may not only raise but crash or hang, and the doctor must survive it.
+Each look is a small function that returns `Check`s and raises nothing (`agent/checkup.py`); those at devices are in
+`agent/doctor_devices.py`. What is absent and can be done without is offered, what is broken is a problem.
 """
 
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
-from importlib.util import find_spec
 from pathlib import Path
 
-from msgspec import Struct
 from packaging.requirements import InvalidRequirement, Requirement
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from agent.checkup import Check, here, probe, run
+from agent.doctor_devices import cameras, sound, sound_server
 from streams import models
 from streams.errors import VisavisError
+from streams.models import Entry
 from streams.onnx import PROVIDERS
 from streams.recording.header import installed
 
 NEEDED_MODELS = ("silero-vad", "smart-turn")  # of the default configuration; here, so that nothing heavy is imported
 NEEDED_EXTRAS = ("files", "speech", "voice")
-OPTIONAL_EXTRAS = ("fallback", "sherpa", "moonshine")
+OPTIONAL_EXTRAS = (
+    "live", "vision", "web", "wyoming", "fallback", "miniaudio", "pyaudio", "livekit", "sherpa", "moonshine",
+)  # fmt: skip
+FIRST = {"pyaudio": "sudo apt-get install portaudio19-dev gcc python3-dev && "}  # what pip cannot install by itself
 VOICE_MEND = "pip install --force-reinstall espeakng-loader"  # of visavis itself no package index may know
 FREE_MB = 200
-PROBE_S = 30.0
-
-
-class Check(Struct, frozen=True):
-    """One finding. ok: nothing needs mending;  detail: what was found;  mend: the command that mends or adds it"""
-
-    name: str
-    ok: bool
-    detail: str
-    mend: str = ""
 
 
 def checks() -> list[Check]:
-    """All findings, in the order of the report. Takes a few seconds; starts processes; raises nothing."""
-    return [check for look in _LOOKS for check in look()]
+    """All findings, in the order of the report. Takes a second or two; starts processes; raises nothing."""
+    with ThreadPoolExecutor(len(_LOOKS), thread_name_prefix="doctor") as looking:  # most of them wait for a process
+        return [check for found in looking.map(lambda look: list(look()), _LOOKS) for check in found]
 
 
 def render(found: Iterable[Check]) -> RenderableType:
@@ -99,19 +94,18 @@ def extras() -> Iterator[Check]:
         if not needs:
             continue
         wrong = [text for need in needs if (text := unmet(need))]
-        mend = f"pip install 'visavis[{extra}]'"
+        mend = f"{FIRST.get(extra, '')}pip install 'visavis[{extra}]'"
+        found = installed(need.name for need in needs)
         if wrong:
-            absent = not installed(need.name for need in needs)
-            yield Check(f"extra {extra}", absent and extra in OPTIONAL_EXTRAS, "; ".join(wrong), mend)
+            yield Check(f"extra {extra}", not found and extra in OPTIONAL_EXTRAS, "; ".join(wrong), mend)
         else:
-            here = installed(need.name for need in needs)
-            yield Check(f"extra {extra}", True, ", ".join(f"{name} {version}" for name, version in here.items()))
+            yield Check(f"extra {extra}", True, ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
 def onnx() -> Iterator[Check]:
     """ONNX Runtime: exactly one of its two packages, and one that starts."""
     yield onnx_packages(installed(["onnxruntime", "onnxruntime-gpu"]), bool(shutil.which("nvidia-smi")))
-    if find_spec("onnxruntime") is None:
+    if not here("onnxruntime"):
         return
     # Unless told not to, ONNX Runtime writes a device id into the cache when it is imported, and sends telemetry.
     quiet = "import os; os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1');"
@@ -125,14 +119,14 @@ def onnx() -> Iterator[Check]:
         yield Check("providers", False, f"ONNX Runtime does not start: {said}", mend)
 
 
-def onnx_packages(here: dict[str, str], graphics: bool) -> Check:
-    """Exactly one of the two packages. here: versions by name;  graphics: whether there is an NVIDIA card"""
+def onnx_packages(found: dict[str, str], graphics: bool) -> Check:
+    """Exactly one of the two packages. found: versions by name;  graphics: whether there is an NVIDIA card"""
     extra = "gpu" if graphics else "cpu"
-    detail = ", ".join(f"{name} {version}" for name, version in here.items())
-    if len(here) > 1:
+    detail = ", ".join(f"{name} {version}" for name, version in found.items())
+    if len(found) > 1:
         mend = f"pip uninstall -y onnxruntime onnxruntime-gpu && pip install 'visavis[{extra}]'"
         return Check("onnxruntime", False, f"{detail}: both are installed and overwrite each other's files", mend)
-    if not here:
+    if not found:
         return Check("onnxruntime", False, "not installed: no model can run", f"pip install 'visavis[{extra}]'")
     return Check("onnxruntime", True, detail)
 
@@ -144,7 +138,7 @@ def pip() -> Iterator[Check]:
     yield Check("pip", ok, detail, "" if ok else f"{sys.executable} -m ensurepip --upgrade")
 
 
-# --- models, voice, devices
+# --- models, voice
 
 
 def model_files() -> Iterator[Check]:
@@ -154,8 +148,13 @@ def model_files() -> Iterator[Check]:
     except (VisavisError, OSError, RuntimeError) as error:  # RuntimeError: there is no home folder
         yield Check("models", False, str(error), "visavis models pull")
         return
+    away: dict[str, list[Entry]] = {}  # sets of which no file is here: one line is enough
     for each in listing:
         entry = each.entry
+        name, _, part = entry.name.partition("/")
+        if part and each.state == "missing":
+            away.setdefault(name, []).append(entry)
+            continue
         needed = entry.name in NEEDED_MODELS
         detail = f"{entry.licence}; {entry.purpose}"
         mend = f"visavis models pull {entry.name}"
@@ -165,6 +164,12 @@ def model_files() -> Iterator[Check]:
             yield Check(f"model {entry.name}", not needed, f"not here; {detail}", mend)
         else:
             yield Check(f"model {entry.name}", False, each.note or f"the wrong file; {detail}", mend)
+    for name, entries in away.items():
+        first, count = entries[0], len(entries)
+        size = sum(entry.bytes for entry in entries) / 1e6
+        known = f" ({size:.0f} MB)" if all(entry.bytes for entry in entries) else ""
+        detail = f"{count} files{known} not here; {first.licence}; {first.purpose}"
+        yield Check(f"model {name}", True, detail, f"visavis models pull {name}")
 
 
 def voice() -> Iterator[Check]:
@@ -185,36 +190,6 @@ def voice() -> Iterator[Check]:
     ok = loud and any(chunk.marks for chunk in chunks)
     detail = f'espeak-ng says "ready" in {spoken:.2f} s of sound' if ok else "espeak-ng runs, but gives no sound"
     yield Check("voice", ok, detail, "" if ok else VOICE_MEND)
-
-
-def sound() -> Iterator[Check]:
-    """Microphones and speakers, if the library for them is installed."""
-    if find_spec("sounddevice") is None:
-        yield Check("sound devices", True, "not looked for: the package sounddevice is not installed")
-        return
-    code = (
-        "import sounddevice as s; d = s.query_devices();"
-        "print(sum(x['max_input_channels'] > 0 for x in d), sum(x['max_output_channels'] > 0 for x in d))"
-    )
-    ok, said = probe(code)
-    if ok and len(counts := said.split()) == 2:
-        yield Check("sound devices", True, f"{counts[0]} to hear with, {counts[1]} to speak with")
-    elif "PortAudio library not found" in said:
-        # No command of this version opens a device, so this is an offer and no problem.
-        mend = "sudo apt-get install libportaudio2"
-        yield Check("sound devices", True, "sounddevice is installed, but PortAudio is not", mend)
-    else:
-        mend = "pip install --force-reinstall sounddevice"
-        yield Check("sound devices", False, f"sounddevice does not work: {said}", mend)
-
-
-def cameras() -> Iterator[Check]:
-    """Cameras, if a library that opens them is installed."""
-    if find_spec("cv2") is None:
-        yield Check("cameras", True, "not looked for: the package opencv-python-headless is not installed")
-        return
-    found = sorted(path.name for path in Path("/dev").glob("video*")) if Path("/dev").is_dir() else []
-    yield Check("cameras", True, ", ".join(found) or "none on this machine")
 
 
 # --- disk
@@ -284,25 +259,6 @@ def unmet(need: Requirement) -> str:
     return ""
 
 
-def probe(code: str) -> tuple[bool, str]:
-    """Run Python `code` in a fresh process: whether it went well, and what it said (or its last line of complaint)."""
-    return run(sys.executable, "-c", code)
-
-
-def run(*command: str) -> tuple[bool, str]:
-    """Run a command: whether it went well, and what it said (or its last line of complaint)."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=PROBE_S, check=False)
-    except subprocess.TimeoutExpired:
-        return False, f"no answer in {PROBE_S:.0f} s"
-    except OSError as error:
-        return False, str(error)
-    if done.returncode:
-        complaint = done.stderr.strip().splitlines()
-        return False, complaint[-1] if complaint else f"it ended with {done.returncode}"
-    return True, done.stdout.strip()
-
-
 _LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (
-    python, package, onnx, extras, pip, model_files, voice, sound, cameras, folders,
+    python, package, onnx, extras, pip, model_files, voice, sound, sound_server, cameras, folders,
 )  # fmt: skip
