@@ -25,7 +25,7 @@ from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
 from streams.recording import Recording
-from streams.topics import ACTION, AUDIO, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE, Topic
+from streams.topics import ACTION, AUDIO, CLEAN, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE, Topic
 from streams.types import (
     Call,
     Command,
@@ -132,7 +132,7 @@ class Replay:
         return Desk(_Place(self._sensed), _Place(self._decided), _Place(self._embodied))
 
     def _sensed(self, topic: Topic[Any], t: int, data: Any) -> Any:
-        if self._free:
+        if self._free or topic is CLEAN:  # that is nobody's percept: what is made of it has recorded instants
             return None if topic in self._bus.closed else self._bus.publish(topic, t, data)
         self._made.setdefault(type(data), deque()).append((topic, t, data))
         return None
