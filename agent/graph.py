@@ -13,11 +13,13 @@ from msgspec import Struct
 from agent import registry
 from agent.conductor import Conductor
 from agent.config import Config
-from streams.devices.files import AudioFile
+from streams.encoders.echo import EchoCanceller
 from streams.encoders.speech import SpeechEncoder
-from streams.topics import ACTION, BY_NAME, FEEDBACK, PERCEPT, PLAYBACK, TURN, Keep, Topic
+from streams.topics import ACTION, AUDIO, BY_NAME, CLEAN, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, Keep, Topic
 
 Format = Literal["text", "dot", "mermaid"]
+Where = Literal["file", "live", "web"]
+"""What a session of a configuration runs on: a sound file, the devices of this machine, or a browser."""
 Kind = Literal["source", "encoder", "conductor", "body", "tap"]
 
 _SHAPES = {"source": "cds", "encoder": "box", "conductor": "box3d", "body": "house", "tap": "note"}
@@ -28,8 +30,16 @@ _DECLARED = {
     ("vads", "auto"): "streams.encoders.vad:SileroVad",
     ("vads", "webrtc"): "streams.encoders.vad:WebRtcVad",
     ("turn_ends", "smart-turn"): "streams.encoders.turn_end:SmartTurn",
+    ("faces", "yunet"): "streams.encoders.faces:FaceDetector",
 }
 """Where a built-in encoder declares its topics, without being made."""
+
+_SOURCES = {
+    "file": ("streams.devices.files:AudioFile",),
+    "live": ("streams.devices.microphone:Microphone", "streams.devices.camera:Camera"),
+    "web": ("streams.devices.remote:RemoteMicrophone", "streams.devices.remote:RemoteCamera"),
+}
+"""The same of sources, the camera last."""
 
 
 class Part(Struct, frozen=True):
@@ -74,28 +84,53 @@ def parts(session: SessionLike) -> tuple[Part, ...]:
     return tuple(found)
 
 
-def configured(config: Config) -> tuple[Part, ...]:
-    """The parts of a session of `config` on a sound file, as `agent.assembly.assemble` wires them.
+def configured(config: Config, where: Where = "file") -> tuple[Part, ...]:
+    """The parts of a session of `config`, as `agent.assembly.assemble` wires them. Taps are not among them.
 
-    Only parts that other packages add are made. Raises `ConfigError` for one that does not exist.
+    where: "file" is `visavis run --audio`, "live" `visavis live`, "web" `visavis live --web`
+    Only parts that other packages add are made. "auto" is what it comes to where every model can be had.
+    Raises `ConfigError` for a part that does not exist.
     """
     for kind, engine, key in (
         ("policies", config.policy.engine, "policy.engine"),
         ("voices", config.voice.engine, "voice.engine"),
     ):
         registry.find(kind, engine, key)
-    found = [
-        _part(AudioFile, "source", (), (), "sound file"),
-        _encoder("vads", config.vad.engine, "vad.engine", config),
-    ]
+    sources = _sources(config, where)
+    ears = [_encoder("vads", config.vad.engine, "vad.engine", config)]
     if config.speech.engine != "none":
         registry.find("recognisers", config.speech.engine, "speech.engine")
-        found.append(_part(SpeechEncoder, "encoder", (), ()))
+        ears.append(_part(SpeechEncoder, "encoder", (), ()))
     if config.turn_end.engine != "none":
-        found.append(_encoder("turn_ends", config.turn_end.engine, "turn_end.engine", config))
-    found.append(_part(Conductor, "conductor", (), (TURN, ACTION), "conductor"))
-    found.append(Part("body", "body", (ACTION.name,), (FEEDBACK.name, PLAYBACK.name)))
-    return tuple(found)
+        ears.append(_encoder("turn_ends", config.turn_end.engine, "turn_end.engine", config))
+    if _echoes(config, where):
+        ears = [_part(EchoCanceller, "encoder", (), (), "echo"), *map(_behind_the_canceller, ears)]
+    eyes = []
+    if any(IMAGE.name in source.writes for source in sources) and config.faces.engine != "none":
+        engine = "yunet" if config.faces.engine == "auto" else config.faces.engine
+        eyes.append(_encoder("faces", engine, "faces.engine", config))
+    mind = _part(Conductor, "conductor", (), (TURN, ACTION), "conductor")
+    body = Part("body", "body", (ACTION.name,), (FEEDBACK.name, PLAYBACK.name))
+    return (*sources, *ears, *eyes, mind, body)
+
+
+def _sources(config: Config, where: Where) -> list[Part]:
+    places = _SOURCES[where]
+    if where == "live" and not config.camera.source:
+        places = places[:1]
+    return [_part(_class(place), "source", (), (), "sound file") for place in places]
+
+
+def _echoes(config: Config, where: Where) -> bool:
+    """Whether there is an echo canceller: see `agent.parts.settled`."""
+    if config.echo.engine == "auto":
+        return where == "live" or (where == "web" and config.console.echo == "agent")
+    return config.echo.engine != "none"
+
+
+def _behind_the_canceller(part: Part) -> Part:
+    reads = tuple(CLEAN.name if name == AUDIO.name else name for name in part.reads)
+    return Part(part.name, part.kind, reads, part.writes)
 
 
 def _encoder(kind: str, engine: str, key: str, config: Config) -> Part:
@@ -103,9 +138,13 @@ def _encoder(kind: str, engine: str, key: str, config: Config) -> Part:
     declared = _DECLARED.get((kind, engine))
     if declared is None:
         return _part(make(config), "encoder", (), ())
-    module, _, name = declared.partition(":")
-    # A detector has its name from its making.
-    return _part(getattr(import_module(module), name), "encoder", (), (), "vad")
+    # A detector of voices has its name from its making.
+    return _part(_class(declared), "encoder", (), (), "vad")
+
+
+def _class(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
 
 
 def text(components: Sequence[Part]) -> str:
