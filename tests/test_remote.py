@@ -476,6 +476,32 @@ def test_a_talker_who_goes_silent_is_told_within_a_second_and_so_is_the_return()
         assert b.t - a.t <= 600 * MS, "it goes on, silent"
 
 
+@pytest.mark.parametrize(("away_s", "wished", "kinds"), [
+    (3.0, False, ["SourceAway", "Recovered"]),
+    (8.0, False, ["SourceAway", "SourceLost", "Recovered"]),
+    (8.0, True, ["SourceAway", "Recovered"]),
+])  # fmt: skip
+def test_only_who_does_not_come_back_soon_is_lost(away_s: float, wished: bool, kinds: list[str]) -> None:
+    async def act(microphone: RemoteMicrophone, clock: Clock) -> None:
+        microphone.attach()
+        await send(microphone, clock, 10)
+        if wished:
+            await asyncio.sleep(1)
+            microphone.detach()
+        else:
+            microphone.detach("the page has gone.")
+        await asyncio.sleep(away_s)
+        microphone.attach()
+        await send(microphone, clock, 10)
+
+    _, packets = listen(act)
+    whole(packets)
+    told = [packet for packet in packets if packet.topic is FEEDBACK]
+    assert [getattr(packet.data, "error", "Recovered") for packet in told] == kinds
+    if "SourceLost" in kinds:
+        assert 4.9 * SECOND < told[1].at - told[0].at < 5.2 * SECOND
+
+
 def test_too_much_is_dropped_and_told_and_never_runs_ahead_of_the_clock() -> None:
     async def act(microphone: RemoteMicrophone, clock: Clock) -> None:
         microphone.attach()

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from streams.clock import MS, SECOND, Clock
+from streams.devices.absence import AWAY, Absence
 from streams.devices.far_clock import FarClock
 from streams.devices.jpeg import jpeg_size
 from streams.devices.stream_clock import StreamClock
 from streams.errors import SourceError
 from streams.ports import Publisher
 from streams.topics import AUDIO, FEEDBACK, IMAGE, PERCEPT, Topic
-from streams.types import Audio, Fault, Gauge, Image, Recovered, Samples, StopPressed, Typed
+from streams.types import Audio, Fault, Gauge, Image, Samples, StopPressed, Typed
 
 RATE = 16_000
 BLOCK = 320
@@ -39,19 +40,21 @@ class RemoteMicrophone:
     session's clock, so that every wait in a session comes to its end; blocks of a time that was filled up so are too
     late, and dropped. While muted, samples are replaced by silence. Never ends by itself; cancelling `run` ends it.
 
+    A talker who goes without saying so, or is silent, is a `Fault` "SourceAway", and "SourceLost" after `away_ms`.
+
     lost: samples that never came, or came too late;  muted: nobody is heard
     """
 
     name = "microphone"
     writes: tuple[Topic[Any], ...] = (AUDIO, PERCEPT)
 
-    def __init__(self, *, patience_ms: int = 500) -> None:
+    def __init__(self, *, patience_ms: int = 500, away_ms: int = AWAY // MS) -> None:
         self.muted = False
         self.lost = 0
         self._patience = patience_ms * MS
         self._out: tuple[Publisher, Clock] | None = None
         self._attached = False
-        self._missing = False  # a talker went without saying so, or is silent: told by a Fault
+        self._absence = Absence(self.name, away_ms * MS)
         self._next = 0  # sample clock of the stream
         self._until = 0  # session time up to which sound has been published
         self._waiting: deque[str] = deque(maxlen=8)  # typed while no session runs
@@ -86,7 +89,9 @@ class RemoteMicrophone:
     def detach(self, lost: str = "") -> None:
         """It is no longer. lost: why, if that was not wished: a `Fault`, and `Recovered` once sound comes again."""
         if self._attached and lost:
-            self._miss(lost)
+            self._absence.miss(lost)
+        elif self._attached:
+            self._absence.wanted()
         self._attached = False
         self._heard_at = None
 
@@ -103,7 +108,7 @@ class RemoteMicrophone:
             )
         if self._out is None or not self._attached:
             return
-        bus, clock = self._out
+        clock = self._out[1]
         now = clock.now()
         size = len(samples)
         if not self._affordable(size, now):
@@ -113,9 +118,7 @@ class RemoteMicrophone:
         self._count += jump + size
         t = min(now, self._time(self._far.map(time_ns, now)))
         self._heard_at = now
-        if self._missing:
-            self._missing = False
-            bus.publish(FEEDBACK, now, Recovered(self.name, "sound comes again"))
+        self._absence.back("sound comes again")
         if self.muted:
             samples = np.zeros(size, np.int16)
         if self._filled:
@@ -208,11 +211,6 @@ class RemoteMicrophone:
             self._gauge_at = now + GAUGE
             self._out[0].publish(FEEDBACK, now, Gauge(self.name, "drift_ppm", drift))
 
-    def _miss(self, why: str) -> None:
-        if self._out is not None and not self._missing:
-            self._missing = True
-            self._out[0].publish(FEEDBACK, self._out[1].now(), Fault(self.name, "SourceLost", why))
-
     # --- the source
 
     async def __aenter__(self) -> "RemoteMicrophone":
@@ -225,7 +223,8 @@ class RemoteMicrophone:
         """Publish what comes, and silence while nothing does."""
         self._out = (bus, clock)
         self._next, self._until, self._filled = 0, clock.now(), True
-        self._missing, self._untold, self._told_at, self._gauge_at = False, 0, -SECOND, GAUGE
+        self._untold, self._told_at, self._gauge_at = 0, -SECOND, GAUGE
+        self._absence.begin(self._out)
         self._begin_stream()
         try:
             while self._waiting:
@@ -235,6 +234,7 @@ class RemoteMicrophone:
                 await clock.sleep_until(clock.now() + 20 * MS)
         finally:
             self._out = None
+            self._absence.begin(None)
 
     def _tick(self, now: int) -> None:
         if self._heard_at is not None:
@@ -244,7 +244,7 @@ class RemoteMicrophone:
                 return
             self._heard_at = None
             if self._attached and not self.muted:
-                self._miss(f"no sound has come from the microphone for {self._patience // MS} ms.")
+                self._absence.miss(f"no sound has come from the microphone for {self._patience // MS} ms.")
         while self._until + BLOCK * SAMPLE <= now:
             self._filled = True
             self._publish(np.zeros(BLOCK, np.int16), self._until + BLOCK * SAMPLE)
@@ -253,6 +253,8 @@ class RemoteMicrophone:
 class RemoteCamera:
     """`streams.ports.Source` of IMAGE: JPEGs that come from somewhere else, the newest only.
 
+    A camera that goes without being given back is a `Fault` "SourceAway", and "SourceLost" after `away_ms`.
+
     max_hz: pictures that come faster are dropped;  limit: bytes of one picture;  side: pixels of its longer side
     dropped: pictures that came too fast, or while no session ran or nobody was attached
     """
@@ -260,13 +262,15 @@ class RemoteCamera:
     name = "camera"
     writes: tuple[Topic[Any], ...] = (IMAGE,)
 
-    def __init__(self, *, max_hz: float = 15.0, limit: int = 400_000, side: int = 2048) -> None:
+    def __init__(
+        self, *, max_hz: float = 15.0, limit: int = 400_000, side: int = 2048, away_ms: int = AWAY // MS
+    ) -> None:
         self.dropped = 0
         self._every = round(SECOND / max_hz)
         self._limit, self._side = limit, side
         self._out: tuple[Publisher, Clock] | None = None
         self._attached = False
-        self._told = False
+        self._absence = Absence(self.name, away_ms * MS)
         self._far = FarClock()
         self._due = 0  # no picture is taken before this
 
@@ -278,15 +282,14 @@ class RemoteCamera:
     def attach(self) -> None:
         """Somebody's camera is connected."""
         self._attached, self._far = True, FarClock()
-        if self._told and self._out is not None:
-            self._told = False
-            self._out[0].publish(FEEDBACK, self._out[1].now(), Recovered(self.name, "a camera is connected again"))
+        self._absence.back("a camera is connected again")
 
     def detach(self, lost: str = "") -> None:
-        """It is no longer. lost: why, if that was not wished: told by a `Fault`."""
-        if self._attached and lost and self._out is not None:
-            self._told = True
-            self._out[0].publish(FEEDBACK, self._out[1].now(), Fault(self.name, "SourceLost", lost))
+        """It is no longer. lost: why, if that was not wished: `Fault`s as of the microphone."""
+        if self._attached and lost:
+            self._absence.miss(lost)
+        elif self._attached:
+            self._absence.wanted()
         self._attached = False
 
     def push(self, data: bytes, time_ns: int) -> bool:
@@ -320,10 +323,12 @@ class RemoteCamera:
 
     async def run(self, bus: Publisher, clock: Clock) -> None:
         """Publish what comes until cancelled."""
-        self._out, self._due, self._told = (bus, clock), 0, False
+        self._out, self._due = (bus, clock), 0
+        self._absence.begin(self._out)
         self._far = FarClock()
         try:
             while True:
                 await clock.sleep_until(clock.now() + 3600 * SECOND)
         finally:
             self._out = None
+            self._absence.begin(None)

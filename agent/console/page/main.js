@@ -218,7 +218,8 @@ async function talk() {
   }
   if (link.state !== "open") return;
   calm();
-  await talker.talk(session.speech_rate, settings, place("with-camera").checked && !chosen);
+  const processing = settings.processing && session.echo === "browser"; // else the agent's canceller wants it unchanged
+  await talker.talk(session.speech_rate, { ...settings, processing }, place("with-camera").checked && !chosen);
   devices();
 }
 
