@@ -27,6 +27,8 @@ GRACE_S = 2.0
 """Session time that is left to what is being said and done when somebody ends the session."""
 RECENT_S = 600.0
 """A live session may last for days: its report is of the newest part of it."""
+SWITCH_S = 0.001
+"""How long one thread may keep Python to itself while others wait, in real time: Python's own 5 ms are half a block."""
 WITHOUT_MODELS = "Or go without models, hearing worse: --set vad.engine=webrtc --set turn_end.engine=none"
 OUTPUTS = (Recorder.name, WavTap.name)
 
@@ -158,6 +160,8 @@ def execute(session: Lasting, speed: float | None) -> int:
             loop.add_signal_handler(number, pressed, number)
         await session.main()
 
+    if speed is not None:
+        sys.setswitchinterval(SWITCH_S)
     try:
         clock.run(interruptible(), virtual=speed is None, speed=speed)
     except asyncio.CancelledError:

@@ -205,9 +205,12 @@ def at_the_card(said: list[Said], spoke: Floats, feed: Floats) -> list[Said]:
 
 
 def figures(said: list[Said], heard: Floats) -> dict[str, list[float]]:
-    """Times in ms at the card: `voice_to_voice` of answers, `yield` of interruptions, and `stall` of murmurs."""
+    """Times in ms at the card: `voice_to_voice` of answers, `yield` of interruptions, both of murmurs, and `stall`.
+
+    The first silence of 250 ms after the onset counts; the agent may have made it by itself, between two sentences.
+    """
     loud = np.abs(heard) > 150
-    found: dict[str, list[float]] = {"voice_to_voice": [], "yield": [], "stall": []}
+    found: dict[str, list[float]] = {"voice_to_voice": [], "yield": [], "murmur_yield": [], "stall": []}
     for place, each in enumerate(said):
         until = said[place + 1].start if place + 1 < len(said) else len(loud)
         after = np.nonzero(loud[each.end : until])[0]
@@ -218,7 +221,7 @@ def figures(said: list[Said], heard: Floats) -> dict[str, list[float]]:
             gaps = _gaps(over)
             if gaps:
                 begin, length = gaps[0]
-                found["yield"].append(begin / RATE * 1000)
+                found["yield" if each.kind == "cut" else "murmur_yield"].append(begin / RATE * 1000)
                 if each.kind == "murmur":
                     found["stall"].append(length / RATE * 1000)
     return found

@@ -39,6 +39,9 @@ GRAMMAR = {"lw": 1.0, "bestpath": False, "compallsen": True, "topn": 2, "logleve
 PHONE_LOOP = {**GRAMMAR, "beam": 1e-20, "pbeam": 1e-20, "wbeam": 1e-12}
 
 
+PIECE = RATE // 50  # samples: some 0.8 ms of decoding for each of the searches
+
+
 class GrammarConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """When a grammar's sentence is believed.
 
@@ -198,9 +201,11 @@ class GrammarRecogniser:
         self._decode(samples)
 
     def _decode(self, samples: Samples) -> None:
-        data = samples.tobytes()
-        for search in self._searches:
-            search.process_raw(data, False, False)
+        # pocketsphinx keeps Python's lock while it works: small pieces, so that the sound card gets its turn.
+        for begin in range(0, len(samples), PIECE):
+            data = samples[begin : begin + PIECE].tobytes()
+            for search in self._searches:
+                search.process_raw(data, False, False)
 
     def _end(self) -> None:
         if self._open:
