@@ -14,6 +14,8 @@ from streams.audio.spectra import BINS, HOP, WINDOW, Floats, Spectra, power, sig
 BANDS = 24
 RECENT = 16  # hops (256 ms) over which it is judged whose sound it is
 REACH = 48  # hops by which an echo may come late while nothing is known of it
+BEFORE = 32  # hops (0.5 s) that lie between what is unknown and what it is judged by: whoever speaks is not in it yet
+FAINT = 0.03  # an estimated echo this much weaker than what is left says nothing by its envelope
 ALIKE = 0.75  # likeness of envelopes that somebody who speaks over the agent does not reach
 OPENING = 380  # hops of played sound after which the filter is trusted, whatever it has learnt
 
@@ -61,6 +63,7 @@ class Residual:
         self._sounded = 0
         self._played = np.zeros((REACH, BANDS), np.float32)
         self._sum_error, self._sum_played = np.zeros(BANDS, np.float32), np.zeros(BANDS, np.float32)
+        self._past = np.zeros((BEFORE, 2, BANDS), np.float32)  # the sums of the last half second
 
     def idle(self, microphone: Floats) -> Floats:
         """Nothing is played and nothing of it is left: the microphone as it is, and the noise of the room is learnt."""
@@ -160,9 +163,13 @@ class Residual:
             self.learnt = self._sounded > OPENING or (trusted and self._sounded > 30 and self.likeness < 0.7)
         self._sum_error += heard
         self._sum_played += loudest
-        share: Floats = self._sum_error / (self._sum_played + _TINY)
-        most = max(2.0, 8 * float(self._sum_error.sum()) / (float(self._sum_played.sum()) + 1e-6))
-        # For the first 0.4 s of speech the most of it; then band by band, as it was heard so far.
+        known = self._sounded >= 25 + BEFORE
+        place = self._sounded % BEFORE
+        sums = self._past[place] if known else (self._sum_error, self._sum_played)
+        share: Floats = sums[0] / (sums[1] + _TINY)
+        most = max(2.0, 8 * float(sums[0].sum()) / (float(sums[1].sum()) + 1e-6))
+        self._past[place] = self._sum_error, self._sum_played
+        # In the beginning of speech the most of it; then band by band, as it was heard half a second ago.
         share = np.minimum(4 * share if self._sounded >= 25 else np.inf, np.float32(most))
         return share * loudest
 
@@ -173,8 +180,9 @@ class Residual:
         if not isinstance(whole, int):
             error = np.sqrt(np.maximum(self._errors - 2 * self.noise, 0))
             echo = np.sqrt(self._echoes)
-            norm = float((error**2).sum()) * float(self._echoes.sum())
-            self.likeness = float((error * echo).sum()) / np.sqrt(norm + 1e-12)
+            left_, taken = float((error**2).sum()), float(self._echoes.sum())
+            alike = float((error * echo).sum()) / np.sqrt(left_ * taken + 1e-12)
+            self.likeness = alike if taken > FAINT * left_ else 0.0
             self._slope = np.minimum(self._errors.sum(axis=0) / (self._echoes.sum(axis=0) + _TINY), 4)
 
     def _shape(self, gain: Floats) -> Floats:
