@@ -8,6 +8,8 @@ import numpy as np
 
 from streams.audio.spectra import BINS, HOP, WINDOW, Floats, Spectra, power, signal, spectrum
 
+ENOUGH = 60  # hops (1 s) in which both are heard
+AUDIBLE = 1e-6  # power of a hop of the microphone (-84 dB of full scale) below which it hears nothing
 EARLY = 4  # hops by which an echo may seem to come before what is played, by the time stamps
 
 
@@ -32,6 +34,7 @@ class DelayFinder:
         self._heard[:] = 0
         self._played = np.zeros(BINS, np.float32)
         self._power = np.zeros(BINS, np.float32)
+        self._both = 0
 
     def push(self, microphone: Floats, spectra: Spectra) -> None:
         """One hop: float32[256] and complex64[lags + EARLY, 257] of the reference, newest first."""
@@ -46,9 +49,16 @@ class DelayFinder:
         self._cross += self._work
         self._played += self._rate * (power(spectra[0]) - self._played)
         self._power += self._rate * (power(heard) - self._power)
+        if float(self._power.sum()) > AUDIBLE and float(microphone @ microphone) > AUDIBLE and spectra[EARLY].any():
+            self._both += 1
 
     def find(self) -> tuple[int, float]:
-        """The lag in samples (may be negative), and how far its peak stands out: below about 8 it is a guess."""
+        """The lag in samples (may be negative), and how far its peak stands out: below about 8 it is a guess.
+
+        0 for the latter before there is enough to compare: any two short sounds are alike at some lag.
+        """
+        if self._both < ENOUGH:
+            return 0, 0.0
         scale = 1 / np.sqrt(self._played * self._power + 1e-12)
         response = signal(self._cross * scale)[:, :HOP].ravel()
         strength = response**2

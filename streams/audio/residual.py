@@ -110,9 +110,8 @@ class Residual:
         return min(1.0, max(0.0, (explained - 0.6) / 0.3, (self.likeness - 0.66) / 0.14))
 
     def restart(self) -> None:
-        """The filter begins anew."""
+        """The filter begins anew. How loud an echo may be is known from before: it is as loud at another delay."""
         self.learnt = False
-        self._sounded = 0
 
     # --- inside
 
@@ -161,8 +160,9 @@ class Residual:
             self._sounded += 1
             trusted = float(doubt.sum()) < 0.05 * float(whole.sum()) / float(_HANN_POWER)
             self.learnt = self._sounded > OPENING or (trusted and self._sounded > 30 and self.likeness < 0.7)
-        self._sum_error += heard
-        self._sum_played += loudest
+        if float(loudest.sum()) > 1e-3:  # who speaks when nothing is left of what was played is not its echo
+            self._sum_error += heard - np.float32(0.01) * self._sum_error
+            self._sum_played += loudest - np.float32(0.01) * self._sum_played
         known = self._sounded >= 25 + BEFORE
         place = self._sounded % BEFORE
         sums = self._past[place] if known else (self._sum_error, self._sum_played)
