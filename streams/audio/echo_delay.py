@@ -8,7 +8,7 @@ import numpy as np
 
 from streams.audio.spectra import BINS, HOP, WINDOW, Floats, Spectra, power, signal, spectrum
 
-ENOUGH = 60  # hops (1 s) in which both are heard
+ENOUGH = 40  # hops (0.64 s) in which both are heard
 AUDIBLE = 1e-6  # power of a hop of the microphone (-84 dB of full scale) below which it hears nothing
 EARLY = 4  # hops by which an echo may seem to come before what is played, by the time stamps
 

@@ -63,7 +63,8 @@ class Residual:
         self._sounded = 0
         self._played = np.zeros((REACH, BANDS), np.float32)
         self._sum_error, self._sum_played = np.zeros(BANDS, np.float32), np.zeros(BANDS, np.float32)
-        self._past = np.zeros((BEFORE, 2, BANDS), np.float32)  # the sums of the last half second
+        self._sum_noise = np.zeros(BANDS, np.float32)
+        self._past = np.zeros((BEFORE, 3, BANDS), np.float32)  # the sums of the last half second
 
     def idle(self, microphone: Floats) -> Floats:
         """Nothing is played and nothing of it is left: the microphone as it is, and the noise of the room is learnt."""
@@ -163,12 +164,18 @@ class Residual:
         if float(loudest.sum()) > 1e-3:  # who speaks when nothing is left of what was played is not its echo
             self._sum_error += heard - np.float32(0.01) * self._sum_error
             self._sum_played += loudest - np.float32(0.01) * self._sum_played
+            self._sum_noise += self.noise - np.float32(0.01) * self._sum_noise
         known = self._sounded >= 25 + BEFORE
         place = self._sounded % BEFORE
-        sums = self._past[place] if known else (self._sum_error, self._sum_played)
-        share: Floats = sums[0] / (sums[1] + _TINY)
-        most = max(2.0, 8 * float(sums[0].sum()) / (float(sums[1].sum()) + 1e-6))
-        self._past[place] = self._sum_error, self._sum_played
+        sums = np.stack((self._sum_error, self._sum_played, self._sum_noise))
+        error, loud, noise = self._past[place] if known else sums
+        share: Floats = error / (loud + _TINY)
+        most = max(2.0, 8 * float(error.sum()) / (float(loud.sum()) + 1e-6))
+        if known and float(error.sum()) < 2 * float(noise.sum()) + 1e-9:
+            self.learnt = (
+                True  # what was heard half a second ago, and before, is the room's own noise: nothing comes back
+            )
+        self._past[place] = sums
         # In the beginning of speech the most of it; then band by band, as it was heard half a second ago.
         share = np.minimum(4 * share if self._sounded >= 25 else np.inf, np.float32(most))
         return share * loudest
