@@ -143,6 +143,9 @@ def _surroundings(commands: Commands) -> None:
     doctor.set_defaults(command=_doctor)
 
     graph = commands.add_parser("graph", help="who reads and writes what")
+    session = graph.add_mutually_exclusive_group()
+    session.add_argument("--live", action="store_true", help="of a live session (default: of one on a file)")
+    session.add_argument("--web", action="store_true", help="of one in a browser")
     graph.add_argument("--format", choices=("text", "dot", "mermaid"), default="text")
     _config(graph)
     graph.set_defaults(command=_graph)

@@ -36,12 +36,15 @@ def live(arguments: argparse.Namespace) -> int:
     def loudspeaker(publisher: Publisher, clock: Clock, rate: int) -> Speaker:
         return Loudspeaker(publisher, clock, rate, settings.loudspeaker)
 
+    camera = {name: chosen.pop(name) for name in ("camera",) if name in chosen}
     if (file := remembered.remember(chosen)) is not None:
         console.print(f"remembered in {file}", markup=False, soft_wrap=True)
-    return hold(
+    ended = hold(
         settings, sources, assembly.AgentBody(settings, speaker=loudspeaker), console,
         made=made, assignments=arguments.set, quiet=arguments.quiet, recent_s=RECENT_S,
     )  # fmt: skip
+    remembered.remember(camera)  # only now: whether it can be opened was not known before
+    return ended
 
 
 def _see_that_they_are_there(settings: config.Config) -> None:

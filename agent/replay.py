@@ -150,6 +150,8 @@ class Replay:
         return packet
 
     def _embodied(self, topic: Topic[Any], t: int, data: Any) -> Any:
+        if topic is PLAYBACK and self.mode == "media":
+            return None  # the microphone heard what was played then: the canceller needs that, whatever is said now
         key = _key(data)
         if self._embodies:
             return None if key in self._told else self._bus.publish(topic, t, data)
@@ -228,8 +230,7 @@ class Replay:
             if not self._embodies or isinstance(packet.data, Gauge | Fault | Recovered):
                 self._tell(packet)
         elif topic is PLAYBACK:
-            if not self._embodies:
-                self._bus.publish(topic, packet.t, packet.data)
+            self._bus.publish(topic, packet.t, packet.data)
         elif topic is IMAGE:
             if self._free or not self._looked_at or packet.seq in self._looked_at:
                 self._bus.skip(topic, packet.seq)

@@ -2,7 +2,7 @@
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from rich.console import Console
@@ -102,7 +102,8 @@ def graph(arguments: argparse.Namespace) -> int:
     from agent import graph as drawing
 
     settings = configuration.load(Path(arguments.config) if arguments.config else None, arguments.set)
-    print(drawing.graph(drawing.configured(settings), arguments.format))  # noqa: T201
+    where: Literal["file", "live", "web"] = "web" if arguments.web else "live" if arguments.live else "file"
+    print(drawing.graph(drawing.configured(settings, where), arguments.format))  # noqa: T201
     return OK
 
 

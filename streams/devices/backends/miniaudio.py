@@ -30,7 +30,7 @@ class MiniAudios:
         except ModuleNotFoundError as error:
             if error.name != "miniaudio":
                 raise
-            raise DependencyMissing("miniaudio", "live", "the engine miniaudio", "the engine sounddevice") from error
+            raise DependencyMissing("miniaudio", "miniaudio", "the engine miniaudio", "the engine sounddevice") from error
         self._library = miniaudio
 
     def devices(self) -> list[SoundDevice]:

@@ -39,7 +39,7 @@ class PyAudios:
         except ModuleNotFoundError as error:
             if error.name != "pyaudio":
                 raise
-            raise DependencyMissing("PyAudio", "live", "the engine pyaudio", "the engine sounddevice") from error
+            raise DependencyMissing("PyAudio", "pyaudio", "the engine pyaudio", "the engine sounddevice") from error
         self._library = pyaudio
         hush_alsa()
 
