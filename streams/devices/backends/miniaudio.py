@@ -30,7 +30,8 @@ class MiniAudios:
         except ModuleNotFoundError as error:
             if error.name != "miniaudio":
                 raise
-            raise DependencyMissing("miniaudio", "miniaudio", "the engine miniaudio", "the engine sounddevice") from error
+            what = "the engine miniaudio"
+            raise DependencyMissing("miniaudio", "miniaudio", what, "the engine sounddevice") from error
         self._library = miniaudio
 
     def devices(self) -> list[SoundDevice]:
