@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from scipy.signal import correlate, resample_poly
 
 from embodied.voices.espeak import EspeakVoice
+from streams.clock import SECOND
 from streams.recording import Recording
 from streams.topics import ACTION, FEEDBACK
-from streams.types import Outcome, Played, Say
+from streams.types import Outcome, Played, PlayStarted, Say
 
 RATE = 16_000
 STEP = RATE // 100
 PIECE = RATE // 5
+PARTS = (1, 2, 4, 8)  # of a piece: where little was rendered between two pauses, only little can be found
+GAP = 4  # steps
 ALIKE = 0.85
 LOUD = 300.0
 EDGE = RATE * 8 // 1000  # the fade of a cut is 5 ms; filters smear a little
@@ -47,7 +50,9 @@ def follow(sound: Floats, said: Floats, start: int) -> Rendered | None:
     place, pauses = int(loud[0]), 0
     begin = at = -1
     while place + STEP < len(said):
-        found = _find(sound, said[place : place + PIECE], start if at < 0 else at)
+        since = start if at < 0 else at
+        tries = (_find(sound, said[place : place + PIECE // part], since) for part in PARTS)
+        found = next((each for each in tries if each is not None), None)
         if found is None:
             break
         if begin < 0:
@@ -56,7 +61,9 @@ def follow(sound: Floats, said: Floats, start: int) -> Rendered | None:
             pauses += 1
         offset = found - place
         before = place
-        while place < len(said) and _alike(sound, said, place, offset):
+        while place < len(said) and any(
+            _alike(sound, said, place + gap * STEP, offset) for gap in range(GAP if place > before else 1)
+        ):  # a moment that the card or the browser dropped is no end
             place += STEP
         if place == before:  # alike on the whole, and not in its beginning: chance
             break
@@ -94,7 +101,7 @@ def _find(sound: Floats, piece: Floats, start: int) -> int | None:
 def _alike(sound: Floats, said: Floats, place: int, offset: int) -> bool:
     """Whether the ten milliseconds at `place` sound at `offset` as they should."""
     a, b = said[place : place + STEP], sound[offset + place : offset + place + STEP]
-    if len(b) < len(a):
+    if not len(a) or len(b) < len(a):
         return False
     if np.abs(a).max() < LOUD:
         return bool(np.abs(b).max() < 4 * LOUD)
@@ -136,10 +143,11 @@ class Checked(NamedTuple):
 def check(recording: Path, heard: NDArray[np.int16]) -> list[Checked]:
     """Every Say of a recording against the sound of the speaker at 16 kHz, which began before it."""
     packets: list[Any] = list(Recording.open(recording).packets((ACTION, FEEDBACK)))
-    sound = heard.astype(float)
+    starts = {packet.data.id: packet.t * RATE // SECOND for packet in packets if isinstance(packet.data, PlayStarted)}
+    sound, shift = heard.astype(float), None  # of the sound against session time, from the first that is found
     voice = EspeakVoice()
     ratio = RATE / voice.rate
-    place, found = 0, []
+    found = []
     try:
         for say in (packet.data for packet in packets if isinstance(packet.data, Say)):
             chunks = list(voice.speak(say.text))
@@ -150,9 +158,14 @@ def check(recording: Path, heard: NDArray[np.int16]) -> list[Checked]:
             (outcome,) = (
                 p.data for p in packets if isinstance(p.data, Outcome) and (p.data.action, p.data.id) == ("Say", say.id)
             )
-            rendered = follow(sound, said, place)
-            if rendered is not None:
-                place = rendered.begin + rendered.surely
+            rendered = None
+            if (begun := starts.get(say.id)) is not None:
+                first = 0 if shift is None else begun + shift - RATE // 2
+                later = min((start for start in starts.values() if start > begun), default=None)
+                last = len(sound) if shift is None or later is None else later + shift - RATE // 10
+                rendered = follow(sound[:last], said, max(0, first))
+                if rendered is not None and shift is None:
+                    shift = rendered.begin - begun
             found.append(Checked(say.text, outcome.status, rendered, words, told))
     finally:
         voice.close()
