@@ -23,6 +23,7 @@ RATE = 16_000
 STEP = RATE // 100
 PIECE = RATE // 5
 PARTS = (1, 2, 4, 8)  # of a piece: where little was rendered between two pauses, only little can be found
+SKIPS = tuple(STEP * n for n in (0, 4, 8, 12))  # past a moment that was dropped
 GAP = 4  # steps
 ALIKE = 0.85
 LOUD = 300.0
@@ -51,18 +52,20 @@ def follow(sound: Floats, said: Floats, start: int) -> Rendered | None:
     begin = at = -1
     while place + STEP < len(said):
         since = start if at < 0 else at
-        tries = (_find(sound, said[place : place + PIECE // part], since) for part in PARTS)
-        found = next((each for each in tries if each is not None), None)
+        tries = ((skip, _find(sound, said[place + skip :][: PIECE // part], since)) for skip in SKIPS for part in PARTS)
+        skip, found = next(((skip, each) for skip, each in tries if each is not None), (0, None))
         if found is None:
             break
+        place += skip
         if begin < 0:
             begin = found - place
         else:
             pauses += 1
         offset = found - place
         before = place
-        while place < len(said) and any(
-            _alike(sound, said, place + gap * STEP, offset) for gap in range(GAP if place > before else 1)
+        while place < len(said) and (
+            _alike(sound, said, place, offset)
+            or (place > before and any(_there(sound, said, place + gap * STEP, offset) for gap in range(1, GAP)))
         ):  # a moment that the card or the browser dropped is no end
             place += STEP
         if place == before:  # alike on the whole, and not in its beginning: chance
@@ -76,7 +79,7 @@ def follow(sound: Floats, said: Floats, start: int) -> Rendered | None:
     last = place if place + STEP < len(said) else len(said)
     if last == len(said):
         return Rendered(begin, last, last, pauses)
-    ended = _last_loud(sound, at - STEP, at + 3 * STEP) - (at - (place - STEP))
+    ended = _last_loud(sound, max(0, at - RATE // 2), at + 3 * STEP) - (at - (place - STEP))
     surely = max(0, ended)
     rest = loud[loud > surely + EDGE]
     return Rendered(begin, surely, int(rest[0]) if len(rest) else len(said), pauses)
@@ -106,6 +109,12 @@ def _alike(sound: Floats, said: Floats, place: int, offset: int) -> bool:
     if np.abs(a).max() < LOUD:
         return bool(np.abs(b).max() < 4 * LOUD)
     return bool(np.linalg.norm(b) > 0.2 * np.linalg.norm(a))  # else it is silent
+
+
+def _there(sound: Floats, said: Floats, place: int, offset: int) -> bool:
+    """As `_alike`, of what is not silence."""
+    loud = np.abs(said[place : place + STEP]).max(initial=0) >= LOUD
+    return bool(loud) and _alike(sound, said, place, offset)
 
 
 def _last_loud(sound: Floats, first: int, last: int) -> int:

@@ -23,7 +23,7 @@ from streams.types import Fault, OverlapCut, OverlapResumed, Say, TurnCommitted
 from tests.browser_ledger import check
 from tests.browser_room import CHROMIUM, RATE, Desk, desk, renderers
 from tests.composed import take
-from tests.dialogues import visavis
+from tests.dialogues import child
 from tests.model_files import model_file
 from tests.sound_card import missing
 
@@ -41,7 +41,13 @@ LONG = "what can you do"
 def room() -> Iterator[Desk]:
     """Program, browser and card for all tests here, in a room that is not perfectly still."""
     folders = sorted({str(model_file(name).parent) for name in NEEDED})
-    with desk(environment={"VISAVIS_MODELS": os.pathsep.join(folders)}) as room:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VISAVIS_MODELS", os.pathsep.join(folders))
+        yield from _furnished()
+
+
+def _furnished() -> Iterator[Desk]:
+    with desk() as room:
         room.card.say(np.random.default_rng(1).normal(0, 16, RATE * 280).astype(np.int16))
         yield room
         assert room.complaints == []
@@ -137,7 +143,7 @@ def test_a_conversation_is_held_recorded_looked_at_and_repeated(room: Desk, page
     assert LONG in heard
     assert [turn for turn in turns if isinstance(turn, OverlapResumed)]
     assert {turn.reason for turn in turns if isinstance(turn, OverlapCut)} >= {"stop", "typed"}
-    assert visavis("replay", str(recording), "--check") == 0
+    assert child("replay", str(recording), "--check").returncode == 0
 
     page.click("#open-recordings")
     page.get_by_label(f"Open {newest(room).name}").click()
