@@ -23,12 +23,19 @@ IDLE_BLOCKS = 8
 """So many silent blocks at a time are looked at: nothing waits for them."""
 ANEW_MS = 15
 """While it is silent, its place on the session's clock is set right by what it has drifted, if it is more than this."""
+DRY_S = 10
+"""A machine that is overloaded is told so this often, not with every click."""
 LATE_MS = 15
 """Blocks are asked for this much later than they should for half a second: the device stood still for as long."""
 
 
 class LoudspeakerConfig(DeviceConfig, frozen=True, forbid_unknown_fields=True):
-    """The loudspeaker, and how it is driven."""
+    """The loudspeaker, and how it is driven. What comes late is heard: its buffer is 40 ms at least, unless set."""
+
+    @property
+    def latency(self) -> int:
+        """Of its buffer, ms."""
+        return self.latency_ms or max(40, super().latency)
 
 
 class Loudspeaker:
@@ -78,7 +85,7 @@ class Loudspeaker:
         self._played = 0
         self._woken = asyncio.Event()
         self._place = _Place()
-        self._gauge_ns = 0
+        self._gauge_ns = self._dry_ns = 0
 
     @property
     def played(self) -> int:
@@ -231,8 +238,10 @@ class Loudspeaker:
             listener(end, t)
 
     def _measure(self, stream: SoundStream | None, feed: Feed) -> None:
-        if feed.dry:
-            self._tell(Fault(self.name, "Underrun", f"it ran dry {feed.dry} times: this machine is overloaded."))
+        if feed.dry and self._clock.now() >= self._dry_ns:
+            self._dry_ns = self._clock.now() + DRY_S * SECOND
+            times = "once" if feed.dry == 1 else f"{feed.dry} times"
+            self._tell(Fault(self.name, "Underrun", f"it ran dry {times}: this machine is overloaded."))
             self._tell(Recovered(self.name, "it plays on"))
             feed.dry = 0
         if self._clock.now() >= self._gauge_ns and stream is not None:
