@@ -52,7 +52,11 @@ def follow(sound: Floats, said: Floats, start: int) -> Rendered | None:
     begin = at = -1
     while place + STEP < len(said):
         since = start if at < 0 else at
-        tries = ((skip, _find(sound, said[place + skip :][: PIECE // part], since)) for skip in SKIPS for part in PARTS)
+        tries = (
+            (skip, _find(sound, said[place + skip :][: PIECE // part], since))
+            for skip in SKIPS
+            for part in (PARTS if begin >= 0 else PARTS[:2])
+        )
         skip, found = next(((skip, each) for skip, each in tries if each is not None), (0, None))
         if found is None:
             break
@@ -97,7 +101,7 @@ def _find(sound: Floats, piece: Floats, start: int) -> int | None:
     good = np.flatnonzero(match > ALIKE)
     if not len(good):
         return None
-    near = match[good[0] : good[0] + STEP]
+    near = match[good[0] : good[0] + RATE // 2]  # one period of a vowel is like the next: the best of them
     return start + int(good[0] + np.argmax(near))
 
 
