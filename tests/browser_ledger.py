@@ -69,7 +69,7 @@ def follow(sound: Floats, said: Floats, start: int) -> Rendered | None:
         before = place
         while place < len(said) and (
             _alike(sound, said, place, offset)
-            or (place > before and any(_there(sound, said, place + gap * STEP, offset) for gap in range(1, GAP)))
+            or any(_there(sound, said, place + gap * STEP, offset) for gap in range(1, GAP))
         ):  # a moment that the card or the browser dropped is no end
             place += STEP
         if place == before:  # alike on the whole, and not in its beginning: chance
