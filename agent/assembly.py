@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 from agent import registry
 from agent.conductor import Conductor
 from agent.config import Config
+from agent.errors import ConfigError
 from agent.parts import kept, models_of, sentences
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
@@ -21,6 +22,7 @@ from streams.clock import Clock, wall_now
 from streams.devices.speaker import SimulatedSpeaker
 from streams.encoders.echo import echo_canceller
 from streams.encoders.speech import SpeechEncoder
+from streams.pictures import anonymous
 from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
 from streams.topics import AUDIO, CLEAN, IMAGE
@@ -134,13 +136,18 @@ def assemble(
     senses: bool = True,
     body: BodyPort | None = None,
     desk: Callable[[Bus, Clock], Desk] = straight,
+    opened: Callable[[], None] = lambda: None,
 ) -> Session:
     """The session of `config` on `sources`.
 
     started: wall time of session time 0 (default: now);  senses: whether media are to be heard at all (a replay from
     percepts does not);  body, desk: a replay's own (default: the body of the configuration, straight on the bus)
-    Raises `VisavisError` where a part cannot be made.
+    opened: as in `Session`
+    Raises `VisavisError` where a part cannot be made, and `ConfigError` for a microphone that hears the loudspeaker in
+    a configuration that does not say what to do about it.
     """
+    if config.echo.engine == "auto" and any(getattr(source, "echoes", False) for source in sources):
+        raise ConfigError('echo.engine = "auto" means nothing yet: take `agent.parts.settled(config, echoes=True)`')
     started = started or wall_now()
     pictures = any(IMAGE in source.writes for source in sources)
     return Session(
@@ -151,6 +158,7 @@ def assemble(
         taps=taps,
         started=started,
         desk=desk,
+        opened=opened,
     )
 
 
@@ -159,4 +167,6 @@ def header(config: Config, started: datetime, assignments: Sequence[str] = (), *
     hashes = {name: models.fingerprint(name) for name in models_of(config)}
     extra["sentences"] = sentences(config).digest
     overrides = dict(assignment.split("=", 1) for assignment in assignments)
+    if "camera.source" in overrides:
+        overrides["camera.source"] = anonymous(overrides["camera.source"])
     return Header.now(started, config=kept(config).text(), overrides=overrides, models=hashes, extra=extra)

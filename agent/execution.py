@@ -71,20 +71,26 @@ def hold(
     """
     started = clock.wall_now()
     log, taps = Log(recent_s=recent_s), list[Tap]()
-    session = assembly.assemble(settings, sources, taps=taps, started=started, body=body)
-    try:
-        body.begin()
-        taps += [log] if quiet else [log, TerminalView(console)]
+    taps += [log] if quiet else [log, TerminalView(console)]
+
+    def opened() -> None:
         if made.record:
             taps.append(Recorder(made.record, assembly.header(settings, started, assignments)))
         if made.voice_out:
             taps.append(WavTap(made.voice_out, "playback"))
         if made.both_out:
             taps.append(WavTap(made.both_out, "both"))
+
+    session = assembly.assemble(settings, sources, taps=taps, started=started, body=body, opened=opened)
+    try:
+        body.begin()
         with clock.Stopwatch() as timing:
             ended = execute(session, speed)
     finally:
         body.close()
+        for tap in taps:
+            if isinstance(tap, Recorder):
+                tap.close()  # should it never have run
     tell(session, log, timing, console)
     console.print(f"models: {'; '.join(_ran_on(session)) or 'none'}", markup=False, soft_wrap=True)
     told = _told(session, made.paths, console)

@@ -26,7 +26,8 @@ def live(arguments: argparse.Namespace) -> int:
         return OK
     made = Made(arguments.record, arguments.voice_out, arguments.both_out)
     made.check({"--config": arguments.config})
-    _see_that_they_are_there(settings)
+    found = _found(settings)
+    chosen = {name: found.get(name, value) for name, value in chosen.items()}
     sees = bool(settings.camera.source)
     settings = fetch(settings, console, sees=sees, echoes=True)
     sources: list[Source] = [Microphone(settings.microphone)]
@@ -47,7 +48,13 @@ def live(arguments: argparse.Namespace) -> int:
     return ended
 
 
-def _see_that_they_are_there(settings: config.Config) -> None:
-    """Raises `SourceError` for a device that is not, before anything else is done."""
-    choose(backend(settings.microphone.engine).devices(), settings.microphone.device, "input")
-    choose(backend(settings.loudspeaker.engine).devices(), settings.loudspeaker.device, "output")
+def _found(settings: config.Config) -> dict[str, str]:
+    """The names of the devices that will be used: a number may be another device tomorrow.
+
+    Raises `SourceError` for one that is not there, before anything else is done.
+    """
+    microphone, loudspeaker = settings.microphone, settings.loudspeaker
+    return {
+        "microphone": choose(backend(microphone.engine).devices(), microphone.device, "input").name,
+        "loudspeaker": choose(backend(loudspeaker.engine).devices(), loudspeaker.device, "output").name,
+    }

@@ -1,6 +1,5 @@
 """The built-in parts, each made from the configuration. `agent/registry.py` says which name means which."""
 
-import re
 import warnings
 from collections.abc import Callable
 from datetime import datetime
@@ -15,6 +14,7 @@ from agent.errors import ConfigError
 from streams import models
 from streams.clock import Clock
 from streams.errors import DependencyMissing, ModelMissing
+from streams.pictures import anonymous
 from streams.ports import Encoder, Publisher
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ def kept(config: Config) -> Config:
     A password in the address of the camera is left out.
     """
     text = jsgf_text(config) if config.speech.engine == "grammar" else config.speech.jsgf_text
-    camera = re.sub(r"(?<=://)[^/@]*@", "", config.camera.source)
+    camera = anonymous(config.camera.source)
     return replace(
         config,
         camera=replace(config.camera, source=camera),

@@ -51,6 +51,7 @@ def remember(chosen: Mapping[str, str]) -> Path | None:
     text += "".join(f"{key} = {json.dumps(name)}\n" for key, name in sorted(after.items()))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)  # the address of a camera may have a password in it
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot remember the devices in {path}: {error.strerror or error}") from error

@@ -27,6 +27,8 @@ from streams.pump import pump
 from streams.topics import ACTION, AUDIO, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE, Topic
 from streams.types import Fault
 
+FAULTS = 1000  # a session may last for days: the newest are kept
+
 
 class BodyPort(Protocol):
     """What a session needs of a body: `embodied.body.Body` is one, a replay has another."""
@@ -84,6 +86,8 @@ class Session:
     conductor: turn-taker, policy and reflex;  body: carries the actions out (None: every action is refused)
     taps: see every packet, may not publish;  started: wall time of session time 0, None for now
     desk: where each part publishes
+    opened: called once every source is open, before the first tap runs: for what must not be done in vain, such as
+        replacing a file; it may still add to `taps`
     """
 
     def __init__(
@@ -96,12 +100,13 @@ class Session:
         taps: Sequence[Tap] = (),
         started: datetime | None = None,
         desk: Callable[[Bus, Clock], Desk] = straight,
+        opened: Callable[[], None] = lambda: None,
     ) -> None:
         self.sources, self.encoders, self.conductor = sources, encoders, conductor
         self.body: BodyPort = body or Body(())
         self.taps = taps
         self.started = started
-        self._desk = desk
+        self._desk, self._opened = desk, opened
         self._stopping = asyncio.Event()
         self.bus: Bus | None = None
         self.faults: list[Fault] = []
@@ -122,6 +127,7 @@ class Session:
         async with AsyncExitStack() as stack:
             for source in self.sources:
                 await stack.enter_async_context(source)
+            self._opened()
             try:
                 async with asyncio.TaskGroup() as outer:
                     for tap in self.taps:
@@ -190,6 +196,7 @@ class Session:
     def _report(self, fault: Fault) -> None:
         """A part of the session failed in an expected way: everybody may know, and the session goes on."""
         self.faults.append(fault)
+        del self.faults[:-FAULTS]
         if self.bus is not None and FEEDBACK not in self.bus.closed:
             self.bus.publish(FEEDBACK, self.bus.clock.now(), fault)
 

@@ -145,7 +145,7 @@ class Scene:
     def __init__(self, keep: int = 200) -> None:
         self._keep = keep
         self._now = 0
-        self._count = 0
+        self._troubles: dict[tuple[str, str], int] = {}
         self._sight: Sight | None = None
         self._events: OrderedDict[tuple[str, int], Event] = OrderedDict()
         self._says: dict[int, set[int]] = {}  # turn: texts that have no outcome yet
@@ -180,8 +180,9 @@ class Scene:
             case Faces():
                 self._sight = Sight(packet.t, data.faces)
             case Fault():
-                self._count += 1
-                self._put("fault", self._count, Trouble(data.where, data.error, data.message, packet.t))
+                number = self._troubles.setdefault((data.where, data.error), len(self._troubles))
+                self._events.pop(("fault", number), None)  # told again: the newest counts, and crowds nothing out
+                self._put("fault", number, Trouble(data.where, data.error, data.message, packet.t))
 
     def snapshot(self) -> Snapshot:
         """The scene as it is now."""

@@ -55,3 +55,15 @@ def decompress(image: Image, longest: int) -> Pixels | None:
     except cv2.error:  # no bytes at all, or too many pixels
         return None
     return pixels
+
+
+def anonymous(address: str) -> str:
+    """`address` of a camera as it may be shown and kept: without name, password and query (some have both there)."""
+    scheme, sign, rest = address.partition("://")
+    if not sign:
+        return address
+    rest = rest.partition("?")[0].partition("#")[0]
+    authority, slash, path = rest.partition("/")
+    if "@" in path and "@" not in authority:  # a password with a slash in it
+        authority, slash, path = rest.rpartition("@")[2].partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{path}"

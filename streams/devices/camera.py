@@ -6,7 +6,6 @@ and mended by opening it again.
 """
 
 import asyncio
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +14,7 @@ from msgspec import Meta, Struct
 from streams.clock import MS, SECOND, Clock
 from streams.devices.capture import Capture
 from streams.errors import RealIOError, SourceError, SourceLost
-from streams.pictures import opencv
+from streams.pictures import anonymous, opencv
 from streams.ports import Publisher
 from streams.topics import FEEDBACK, IMAGE, Topic
 from streams.types import Fault, Gauge, Recovered
@@ -68,7 +67,7 @@ class Camera:
         if not config.source:
             raise SourceError('no camera is named: set camera.source, for instance to "0" or "rtsp://ADDRESS"')
         self.config = config
-        self._shown = repr(re.sub("//[^/@]*@", "//...@", config.source))  # messages go far: without name and password
+        self._shown = repr(anonymous(config.source))  # messages go far
         self._capture: Capture | None = None
         self._left: list[Capture] = []
         self._dropped = 0  # by connections that are closed

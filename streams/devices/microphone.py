@@ -60,6 +60,7 @@ class Microphone:
     """
 
     name = "microphone"
+    echoes = True  # it stands in one room with the loudspeaker
     writes: tuple[Topic[Any], ...] = (AUDIO,)
 
     def __init__(
