@@ -1,5 +1,7 @@
 """What was said in one turn, put together from the words of its stretches of speech."""
 
+import math
+from collections import deque
 from dataclasses import dataclass, field
 
 from msgspec import Struct
@@ -9,8 +11,65 @@ from streams.types import Voice, Word, Words
 
 VOICED = 0.6
 """Probability from which a hop counts as speech when its loudness is measured."""
+SILENT = 0.2
+"""Probability below which a hop is nothing but the room."""
+NEW = 0.05  # share of the newest hop in what the room sounds like: about 0.6 s
+WEAK_DB = -100.0
+HOP_NS = 32 * MS
+LOUD_HOPS = 20  # about what is known of an interruption when it is decided
 CLEAR_NS = 60 * MS  # a look that ends before this is of the sound before the speech
 ECHO_NS = 450 * MS
+
+
+class Loudness:
+    """How loud speech is: the mean power of its voiced hops, less that of the room.
+
+    What matters is how loud somebody speaks, not how loud it is: a television in a noisy room is still far away.
+    keep: how many of the newest voiced hops count, None for all
+    """
+
+    def __init__(self, keep: int | None = None) -> None:
+        self._keep = keep
+        self._newest: deque[float] = deque()
+        self._sum, self._hops = 0.0, 0
+
+    def hear(self, voice: Voice, room: float) -> None:
+        """Take in one hop; `room` is the power of the room."""
+        if voice.probability < VOICED:
+            return
+        new = max(0.0, power(voice.level_db) - room)
+        self._sum, self._hops = self._sum + new, self._hops + 1
+        if self._keep is not None:
+            self._newest.append(new)
+            if self._hops > self._keep:
+                self._sum, self._hops = self._sum - self._newest.popleft(), self._keep
+
+    def level_db(self, hops: int = 5) -> float | None:
+        """dB of full scale; None before there are `hops` voiced ones."""
+        if self._hops < hops:
+            return None
+        mean = self._sum / self._hops
+        return max(WEAK_DB, 10 * math.log10(mean)) if mean > 0 else WEAK_DB
+
+
+class Room:
+    """The power of what is heard while nobody speaks. power: 1 is full scale"""
+
+    def __init__(self) -> None:
+        self.power = 0.0
+        self._known = False
+
+    def hear(self, voice: Voice) -> None:
+        """Take in one hop."""
+        if voice.probability < SILENT:
+            new = power(voice.level_db)
+            self.power = self.power + NEW * (new - self.power) if self._known else new
+            self._known = True
+
+
+def power(level_db: float) -> float:
+    """1 is full scale."""
+    return float(10 ** (level_db / 10))
 
 
 @dataclass
@@ -19,6 +78,8 @@ class Stretch:
 
     number: the detector's `segment`;  decided_ns: when its end became known
     model: newest P(end) of the turn model
+    voiced_ns: how long it was voiced, as far as hops are known;  loudness: of its voiced hops
+    loudest_db: its loudness where it was loudest, over `LOUD_HOPS`
     echo: what `Echo.similarity` was in its first `ECHO_NS` (after a pause the agent's voice says nothing any more)
     """
 
@@ -29,18 +90,22 @@ class Stretch:
     words: Words | None = None
     model: float | None = None
     echo: list[float] = field(default_factory=list)
-    _level_sum: float = 0.0
-    _hops: int = 0
+    voiced_ns: int | None = None
+    loudness: Loudness = field(default_factory=Loudness)
+    loudest_db: float | None = None
+    _newest: Loudness = field(default_factory=lambda: Loudness(LOUD_HOPS))
+    _hop_ns: int | None = None  # where the newest hop ended
 
-    def hear(self, voice: Voice) -> None:
-        """Take in one hop of voice activity."""
-        if voice.probability >= VOICED:
-            self._level_sum += voice.level_db
-            self._hops += 1
-
-    def level_db(self, hops: int = 5) -> float | None:
-        """How loud it is, mean of its voiced hops in dB of full scale; None before there are `hops` of them."""
-        return self._level_sum / self._hops if self._hops >= hops else None
+    def hear(self, voice: Voice, t: int, room: float) -> None:
+        """Take in one hop of voice activity that ends at `t`; `room` is the power of the room."""
+        length = HOP_NS if self._hop_ns is None else min(t - self._hop_ns, 2 * HOP_NS)
+        self._hop_ns = t
+        self.voiced_ns = (self.voiced_ns or 0) + (length if voice.probability >= VOICED else 0)
+        self.loudness.hear(voice, room)
+        self._newest.hear(voice, room)
+        newest = self._newest.level_db(LOUD_HOPS)
+        if newest is not None:
+            self.loudest_db = newest if self.loudest_db is None else max(newest, self.loudest_db)
 
     def hear_echo(self, similarity: float, t: int) -> None:
         """Take in what an `Echo` up to `t` said."""
@@ -112,9 +177,21 @@ class UserTurn:
         """How long it was voiced, silences left out."""
         return sum((s.end_ns if s.end_ns is not None else s.start_ns) - s.start_ns for s in self.stretches)
 
-    def level_db(self) -> float | None:
-        """How loud its loudest stretch was; None if too little was heard."""
-        return max((level for s in self.stretches if (level := s.level_db()) is not None), default=None)
+    @property
+    def voiced_ns(self) -> int | None:
+        """How long it was voiced, pauses left out; None if no hop is known."""
+        known = [s.voiced_ns for s in self.stretches if s.voiced_ns is not None]
+        return sum(known) if known else None
+
+    @property
+    def loudest_db(self) -> float | None:
+        """How loud it was where it was loudest; None if too little was heard."""
+        known = [each for s in self.stretches if (each := s.loudest_db) is not None]
+        return max(known, default=None) if known else self.level_db()
+
+    def level_db(self, hops: int = 5) -> float | None:
+        """How loud its loudest stretch was; None if less than `hops` voiced hops of any were heard."""
+        return max((level for s in self.stretches if (level := s.loudness.level_db(hops)) is not None), default=None)
 
     def is_echo(self, bar: float, looks: int = 1) -> bool:
         """Whether all of it was the agent's own voice, as far as is known."""

@@ -17,10 +17,10 @@ from collections.abc import Collection
 from typing import Any
 
 from policies.endpointing import judge
-from policies.overlap import Hearing, Milliseconds, Overlap, OverlapConfig
+from policies.overlap import CLEAR, FEW_HOPS, SURE_HOPS, TELLING, Hearing, Milliseconds, Overlap, OverlapConfig
 from policies.reflex import nothing_but
-from policies.transcript import VOICED, Stretch, UserTurn
-from streams.clock import MS
+from policies.transcript import HOP_NS, Loudness, Room, Stretch, UserTurn
+from streams.clock import MS, SECOND
 from streams.packet import Packet
 from streams.types import (
     Decision,
@@ -42,8 +42,10 @@ from streams.types import (
     Words,
 )
 
-BACK_NS = 300 * MS  # as loud as usual for so long, somebody who spoke aside speaks to the agent
-LEARNT = 0.3  # share of the newest turn in what is taken for the usual loudness
+BACK_HOPS = 7  # voiced hops as loud as usual, by which somebody who spoke aside turns to the agent
+ONSET_HOPS = 2  # voiced hops by which it is told that what begins is as soft as what was said aside before
+OTHERS_NS = 15 * SECOND  # for so long after something was said aside, more of it is expected
+LEARNT = 0.3  # share of the newest turn in what is taken for the usual loudness; twice that, if it is louder
 
 
 class TurnConfig(OverlapConfig, frozen=True, forbid_unknown_fields=True):
@@ -57,6 +59,19 @@ class TurnConfig(OverlapConfig, frozen=True, forbid_unknown_fields=True):
     final_grace_ms: Milliseconds = 700
     noise_ms: Milliseconds = 450
     typed_wait_ms: Milliseconds = 2000
+
+
+class Aside:
+    """Somebody speaks, and not to the agent. Should he turn to it, he is heard.
+
+    number: of the stretch of speech;  loudness: of its newest voiced hops
+    ended: it is over, and only its last words are to come: a clear sentence is taken at its word
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.ended = False
+        self.loudness = Loudness(BACK_HOPS)
 
 
 class TurnTaker:
@@ -85,7 +100,10 @@ class TurnTaker:
         self._asked = False
         self._typed: list[tuple[int, str]] = []  # until when it waits at most, and what it is
         self._usual_db: float | None = None  # of speech to the agent
-        self._aside: tuple[int, int] | None = None  # stretch that goes on, not to us; since when it has been loud
+        self._room = Room()
+        self._onset = Loudness(ONSET_HOPS + 1)  # of the newest voiced hops
+        self._aside: Aside | None = None
+        self._others_ns = 0  # until when somebody who speaks softly is taken for the one who spoke aside
 
     # --- what others may know
 
@@ -188,9 +206,14 @@ class TurnTaker:
 
     # --- a person's turn
 
-    def _speech_started(self, number: int, start: int, now: int) -> list[Decision]:
+    def _speech_started(self, number: int, start: int, now: int, *, loud: bool = False) -> list[Decision]:
         decisions: list[Decision] = []
         turn = self._open
+        if not loud and turn is None and now < self._others_ns and self.agent_turn is not None:
+            level = self._onset.level_db(ONSET_HOPS)
+            if level is not None and self._usual_db is not None and level < self._usual_db - self.config.aside_db:
+                self._aside = Aside(number)  # the one who spoke aside goes on
+                return []
         if turn is not None and turn.until_ns is not None and start >= turn.until_ns and self._overlap is None:
             # The silence was long enough: that turn is over and only waits for its words. This is the next one.
             self._closed.append(turn)
@@ -204,19 +227,49 @@ class TurnTaker:
         return decisions + self._overlap_if_agent_speaks(turn, now)
 
     def _voice(self, voice: Voice, t: int, now: int) -> list[Decision]:
-        """One hop: how loud the speech is, and whether somebody who spoke aside now speaks up."""
+        """One hop: how loud the speech is, and what follows from that."""
+        self._room.hear(voice)
+        self._onset.hear(voice, self._room.power)
+        if self._aside is not None and not self._aside.ended:
+            return self._heard_aside(self._aside, voice, t, now)
         turn = self._open
-        if turn is not None and turn.stretches[-1].end_ns is None:
-            turn.stretches[-1].hear(voice)
-        if self._aside is None or self._usual_db is None or voice.probability < VOICED:
+        if turn is None or turn.stretches[-1].end_ns is not None:
             return []
-        number, since = self._aside
-        if voice.level_db < self._usual_db - self.config.aside_db / 2:
-            self._aside = (number, t)
-        elif t - since >= BACK_NS:
-            self._aside = None
-            return self._speech_started(number, since, now)
-        return []
+        turn.stretches[-1].hear(voice, t, self._room.power)
+        return self._classify(now) if self._overlap is not None else self._set_aside(turn, now)
+
+    def _heard_aside(self, aside: Aside, voice: Voice, t: int, now: int) -> list[Decision]:
+        """One hop of what is not for the agent: does somebody speak up?"""
+        aside.loudness.hear(voice, self._room.power)
+        self._others_ns = now + OTHERS_NS
+        level = aside.loudness.level_db(BACK_HOPS)
+        if self._usual_db is None or level is None or level < self._usual_db - self.config.aside_db / 2:
+            return []
+        self._aside = None
+        return self._speech_started(aside.number, t - BACK_HOPS * HOP_NS, now, loud=True)
+
+    def _words_aside(self, words: Words, now: int) -> list[Decision]:
+        """What was taken for no concern of the agent turns out to be a clear sentence for it."""
+        clear = words.complete and words.confidence >= CLEAR and len(words.words) >= TELLING
+        if not words.final or not clear or self._open is not None:
+            return []
+        self._aside = None
+        self._last_turn += 1
+        first, last = words.words[0].start_ns, words.words[-1].end_ns
+        turn = self._open = UserTurn(self._last_turn, [Stretch(words.segment, first, last, now, words)])
+        opened = TurnOpened(turn.number, first)
+        return [opened, *self._overlap_if_agent_speaks(turn, now), *self._review(turn, now)]
+
+    def _set_aside(self, turn: UserTurn, now: int) -> list[Decision]:
+        """Somebody begins to speak elsewhere while a turn waits for its end: that is no part of it."""
+        newest, before = turn.stretches[-1], turn.stretches[:-1]
+        level = newest.loudness.level_db(SURE_HOPS)
+        spoken = max((each for s in before if (each := s.loudness.level_db()) is not None), default=None)
+        if not self.config.aside_db or level is None or spoken is None or level >= spoken - self.config.aside_db:
+            return []
+        turn.stretches.pop()
+        self._aside = Aside(newest.number)
+        return self._review(turn, now)
 
     def _echoed(self, similarity: float, t: int, now: int) -> list[Decision]:
         """The canceller says how much of what is heard is the agent's own voice."""
@@ -227,8 +280,8 @@ class TurnTaker:
         return [] if self._overlap is None else self._classify(now)
 
     def _speech_ended(self, number: int, end: int, decided: int, now: int) -> list[Decision]:
-        if self._aside is not None and self._aside[0] == number:
-            self._aside = None
+        if self._aside is not None and self._aside.number == number:
+            self._aside.ended = True
         turn = self._turn_of(number)
         stretch = turn.stretch(number) if turn else None
         if turn is None or stretch is None:
@@ -238,6 +291,8 @@ class TurnTaker:
 
     def _words(self, words: Words, now: int) -> list[Decision]:
         turn = self._turn_of(words.segment)
+        if turn is None and self._aside is not None and self._aside.number == words.segment:
+            return self._words_aside(words, now)
         stretch = turn.stretch(words.segment) if turn else None
         if turn is None or stretch is None or stretch.final:
             return []
@@ -311,9 +366,10 @@ class TurnTaker:
         agent = self.agent_turn
         if agent is not None:  # one reply at a time: what the agent is still saying belongs to an older turn
             decisions += self._cut(agent, turn, "new_turn", heard.text, now)
-        level = turn.level_db()
-        if level is not None and heard.text:
-            self._usual_db = level if self._usual_db is None else self._usual_db + LEARNT * (level - self._usual_db)
+        level = turn.loudest_db
+        if level is not None and (heard.text or self._usual_db is None):
+            usual = level if self._usual_db is None else self._usual_db
+            self._usual_db = usual + (LEARNT if level < usual else 2 * LEARNT) * (level - usual)
         self._replying.add(turn.number)
         self._asked = False
         decisions.append(
@@ -369,9 +425,14 @@ class TurnTaker:
         self._saying[number] = turn
         self._asked = text.rstrip().endswith("?")
         speaking = self._open
-        if speaking is not None and speaking.speaking:
-            return self._overlap_if_agent_speaks(speaking, now)
-        return []
+        if speaking is None or not speaking.speaking:
+            return []
+        if self._overlap is None and self._hearing.is_aside(speaking, SURE_HOPS):  # as ever: a television
+            self._forget(speaking)
+            self._aside = Aside(speaking.stretches[-1].number)
+            heard = speaking.transcript()
+            return [TurnDropped(speaking.number, "aside", heard.text or heard.guess)]
+        return self._overlap_if_agent_speaks(speaking, now)
 
     def _overlap_if_agent_speaks(self, turn: UserTurn, now: int) -> list[Decision]:
         agent = self.agent_turn
@@ -402,8 +463,10 @@ class TurnTaker:
             return self._cut(overlap.agent, turn, verdict, heard.text or heard.guess, now)
         self._overlap = None
         self._forget(turn)
-        if verdict == "aside" and turn.speaking:
-            self._aside = (turn.stretches[-1].number, now)
+        if hearing.is_aside(turn, FEW_HOPS):
+            self._others_ns = now + OTHERS_NS
+        if turn.speaking and verdict != "echo":
+            self._aside = Aside(turn.stretches[-1].number)
         dropped = verdict if verdict in ("echo", "aside") else "backchannel" if heard.text else "no_words"
         return [
             OverlapResumed(overlap.agent, turn.number, verdict, heard.text, evidence),
