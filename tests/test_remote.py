@@ -454,6 +454,50 @@ def test_lost_blocks_are_a_jump_and_a_fault_with_their_count() -> None:
     assert abs(last.t - last.data.end * SAMPLE) < 25 * MS, "the sample clock is the session's"
 
 
+@pytest.mark.parametrize("blocks", [6, 240, -50])
+def test_a_jump_for_which_no_time_has_passed_does_not_move_the_sample_clock(blocks: int) -> None:
+    async def act(microphone: RemoteMicrophone, clock: Clock) -> None:
+        microphone.attach()
+        for first in range(4):
+            await send(microphone, clock, 50, first=100 + first * (50 + blocks))
+
+    _, packets = listen(act)
+    whole(packets)
+    last = sound(packets)[-1]
+    assert abs(last.t - 4 * SECOND) < 25 * MS
+    assert abs(last.t - last.data.end * SAMPLE) < 250 * MS, "the sample clock is the session's"
+
+
+def test_a_burst_after_a_stall_with_blocks_missing_keeps_their_place() -> None:
+    async def act(microphone: RemoteMicrophone, clock: Clock) -> None:
+        microphone.attach()
+        await send(microphone, clock, 50)
+        began = clock.now()
+        await asyncio.sleep(0.4)
+        for number in (0, 1, 2, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19):  # 3 to 9 were dropped over there
+            microphone.push(block(number), 50 + number, began + (number + 1) * 20 * MS + 77 * SECOND)
+        await send(microphone, clock, 50, first=70)
+
+    microphone, packets = listen(act)
+    whole(packets)
+    assert microphone.lost == 7 * BLOCK
+    last = sound(packets)[-1]
+    assert abs(last.t - last.data.end * SAMPLE) < 25 * MS
+
+
+def test_who_takes_it_again_and_again_is_laid_at_the_time_of_the_session() -> None:
+    async def act(microphone: RemoteMicrophone, clock: Clock) -> None:
+        for _ in range(10):
+            microphone.attach()
+            await send(microphone, clock, 10)
+            await asyncio.sleep(0.4)
+
+    _, packets = listen(act)
+    whole(packets)
+    last = sound(packets)[-1]
+    assert abs(last.t - last.data.end * SAMPLE) < 25 * MS
+
+
 def test_a_talker_who_goes_silent_is_told_within_a_second_and_so_is_the_return() -> None:
     async def act(microphone: RemoteMicrophone, clock: Clock) -> None:
         microphone.attach()
@@ -556,7 +600,7 @@ def test_what_is_no_block_is_refused(samples: Any) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(-3, 2**32), st.integers(-(2**62), 2**62)), max_size=40))
+@given(st.lists(st.tuples(st.integers(-3, 60) | st.integers(-3, 2**32), st.integers(-(2**62), 2**62)), max_size=40))
 def test_hostile_numbers_never_break_the_stream(numbers: list[tuple[int, int]]) -> None:
     async def act(microphone: RemoteMicrophone, clock: Clock) -> None:
         microphone.attach()
@@ -566,6 +610,8 @@ def test_hostile_numbers_never_break_the_stream(numbers: list[tuple[int, int]]) 
 
     _, packets = listen(act)
     whole(packets)
+    for packet in sound(packets):
+        assert abs(packet.t - packet.data.end * SAMPLE) <= 300 * MS, "the sample clock is the session's"
 
 
 def test_a_far_clock_is_followed_through_drift_and_never_lies_in_the_future() -> None:

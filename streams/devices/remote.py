@@ -25,6 +25,10 @@ SAMPLE = SECOND // RATE
 SEAM = 100 * MS
 SLIP = 200 * MS
 GAUGE = 10 * SECOND
+DRIFT = 2000
+"""The sample clock may be ahead of the session's by one part in so many: no crystal is worse."""
+FARTHEST = 250
+"""So many blocks may be missing; more is another stream."""
 _SPARE = RATE // 50  # 2 % faster than the session's clock is still a clock
 
 
@@ -33,8 +37,9 @@ class RemoteMicrophone:
 
     Time is the count of samples, laid along their least delayed arrivals (`FarClock`, then `StreamClock`), so that
     neither a busy page nor a busy network moves it. A jump of the sequence is lost samples: `start` jumps, and a
-    `Fault` tells how many (at most one a second). What comes faster than 2 % above real time, beyond what a stalled
-    network may have held back, is dropped and told.
+    `Fault` tells how many (at most one a second). It is believed only as far as the time for so many samples has
+    passed; beyond that, and where the sequence goes back, the stream begins anew at the time of the block that came.
+    What comes faster than 2 % above real time, beyond what a stalled network may have held back, is dropped and told.
 
     While nobody is attached, or nothing arrives for `patience_ms`, the stream is digital silence at the pace of the
     session's clock, so that every wait in a session comes to its end; blocks of a time that was filled up so are too
@@ -56,20 +61,22 @@ class RemoteMicrophone:
         self._attached = False
         self._absence = Absence(self.name, away_ms * MS)
         self._next = 0  # sample clock of the stream
+        self._began = 0  # session time of its beginning
         self._until = 0  # session time up to which sound has been published
         self._waiting: deque[str] = deque(maxlen=8)  # typed while no session runs
         self._gauge_at = GAUGE
-        self._filled = True  # the last that was published is silence of our own
         self._untold = 0
         self._told_at = -SECOND
         self._begin_stream()
 
     def _begin_stream(self) -> None:
         """Somebody's stream begins anew: its clocks are not known yet."""
+        self._filled = True  # the next block is laid at its time: what was published last is silence of our own
         self._far, self._samples = FarClock(), StreamClock(RATE)
         self._fresh = True
         self._count = 0
         self._sequence: int | None = None
+        self._ended = 0  # session time of the last sample counted
         self._heard_at: int | None = None  # when its last block arrived
         self._credit = float(RATE)
         self._credit_at = 0
@@ -114,9 +121,10 @@ class RemoteMicrophone:
         if not self._affordable(size, now):
             self._lose(size, now)
             return
-        jump = self._follow(sequence) * size
+        jump = self._follow(sequence, size, now)
         self._count += jump + size
-        t = min(now, self._time(self._far.map(time_ns, now)))
+        self._ended = self._time(self._far.map(time_ns, now))
+        t = min(now, self._ended)
         self._heard_at = now
         self._absence.back("sound comes again")
         if self.muted:
@@ -158,14 +166,19 @@ class RemoteMicrophone:
         self._credit -= size
         return True
 
-    def _follow(self, sequence: int) -> int:
-        """How many blocks are missing before this one. One that goes back, or jumps far, counts anew from here."""
+    def _follow(self, sequence: int, size: int, now: int) -> int:
+        """How many samples are missing before this block of `size`. What cannot be so counts anew from here."""
         expected, self._sequence = self._sequence, sequence + 1
-        if expected is None or not 0 <= sequence - expected <= 250:
-            if expected is not None:
-                self._samples, self._count = StreamClock(RATE), 0
+        if expected is None or sequence == expected:
             return 0
-        return sequence - expected
+        jump = (sequence - expected) * size
+        reached = self._ended if self._filled else max(self._ended, self._began + self._next * SAMPLE)
+        latest = now + SLIP + (now - self._began) // DRIFT
+        if 0 < sequence - expected <= FARTHEST and reached + (jump + size) * SAMPLE <= latest:
+            return jump
+        self._samples, self._count = StreamClock(RATE), 0
+        self._filled = True  # it is laid at its time, whatever came before it
+        return 0
 
     def _time(self, arrived: int) -> int:
         """Session time of the end of the samples counted so far, the last of which were taken at `arrived`."""
@@ -222,7 +235,8 @@ class RemoteMicrophone:
     async def run(self, bus: Publisher, clock: Clock) -> None:
         """Publish what comes, and silence while nothing does."""
         self._out = (bus, clock)
-        self._next, self._until, self._filled = 0, clock.now(), True
+        self._next, self._began = 0, clock.now()
+        self._until = self._began
         self._untold, self._told_at, self._gauge_at = 0, -SECOND, GAUGE
         self._absence.begin(self._out)
         self._begin_stream()
