@@ -488,3 +488,65 @@ def test_what_is_held_back_is_heard_at_once_when_it_is_judged() -> None:
     assert {now for _, now, _ in heard.audio} == {3 * SECOND}, "all of it in one step"
     assert heard.percepts == [Typed("hello"), StopPressed("realtime")]
     assert BLOCK * SECOND // RATE == 20 * MS
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.2, 1.0])
+def test_nothing_is_heard_before_its_commit_from_a_client_that_goes_on_sending(gap: float) -> None:
+    commits: list[tuple[float, int]] = []
+
+    async def plan(microphone: ClientMicrophone, sleep: Any) -> None:
+        microphone.hold(True)
+        for turn in (1, 2, 3, 4):
+            for _ in range(100):
+                await sleep(0.02)
+                microphone.push(np.full(RATE // 50, 1000 * turn, np.int16), RATE)
+            commits.append((4 * SECOND, 0) if turn == 4 else (microphone._now() * SECOND // RATE, microphone.judge()))
+            await sleep(gap)
+        await sleep(3)
+
+    _, heard = listen(plan)
+    sound = check(heard)
+    for turn, (committed, until) in enumerate(commits[:3], start=1):
+        blocks = [(t, now) for t, now, audio in heard.audio if audio.samples[0] == 1000 * turn]
+        assert len(blocks) == 100, "all of the turn"
+        assert min(now for _, now in blocks) >= committed, "nothing of it before its commit"
+        assert max(t for t, _ in blocks) == until - TAIL * SECOND // RATE, "and all of it, with its tail, in time"
+        behind = int(np.flatnonzero(sound == 1000 * turn)[-1]) + 1
+        assert not sound[behind : behind + TAIL].any(), "silence lies behind it"
+    assert not (sound == 4000).any(), "a turn that is not committed is not heard"
+
+
+def test_what_is_committed_is_heard_though_the_buffer_is_cleared_behind_it() -> None:
+    async def plan(microphone: ClientMicrophone, sleep: Any) -> None:
+        microphone.hold(True)
+        await sleep(1)
+        for value in (1000, 2000):
+            microphone.push(np.full(RATE, value, np.int16), RATE)
+            microphone.judge()
+        microphone.push(np.full(RATE + 7, 3000, np.int16), RATE)
+        microphone.forget()
+        await sleep(5)
+
+    microphone, heard = listen(plan)
+    sound = check(heard)
+    assert [int((sound == value).sum()) for value in (1000, 2000, 3000)] == [RATE, RATE, 0]
+    assert len(sound) == 2 * RATE + TAIL and microphone._waiting == 0
+
+
+def test_a_client_that_sends_its_quiet_too_is_judged_no_later_each_turn() -> None:
+    turn = np.concatenate([np.full(RATE * 2, 5, np.int16), ramp(1)])
+    late: list[int] = []
+
+    async def plan(microphone: ClientMicrophone, sleep: Any) -> None:
+        microphone.hold(True)
+        for _ in range(5):
+            for place in range(0, len(turn), RATE // 50):
+                await sleep(0.02)
+                microphone.push(turn[place : place + RATE // 50], RATE)
+            late.append(microphone.judge() - microphone._now() * SECOND // RATE)
+
+    microphone, heard = listen(plan)
+    assert max(late) <= 510 * MS, "the quiet before the voice makes up for the tail"
+    sound = check(heard)
+    starts = np.flatnonzero(sound == 1000)
+    assert len(starts) >= 4 and all((sound[at - 1600 : at] == 5).all() for at in starts)

@@ -36,12 +36,15 @@ KEPT_QUIET = RATE
 QUIET = 200  # peak of int16: -44 dB of full scale
 TAIL = RATE // 2
 """Silence after what is judged at once: the ear must hear that the voice has ended."""
+LEAD = RATE // 5
+"""So much of the quiet before a voice is left of what is judged, where the time for more of it is missing."""
 
 
 class ClientMicrophone:
     """`streams.ports.Source` of what one client sends: sound, text, and the wish to stop. Never ends by itself.
 
-    held: nothing is heard until `judge` is called, and then all of it at once
+    held: nothing is heard until `judge` is called; then all that had come by then is, and the silence `TAIL`. What comes
+        later waits behind both, for the next `judge`
     most_s: seconds of sound that may wait;  skipped: samples of quiet that were passed over to catch up
     Its methods are called on the event loop and never wait.
     """
@@ -58,7 +61,8 @@ class ClientMicrophone:
         self._next: int | None = None  # place of the next sample on the session's sample clock
         self._came = 0  # samples of the client that have been heard or passed over
         self._chunk = BLOCK
-        self._tail = 0  # samples of silence that follow what is judged
+        self._judged = 0  # samples of the queue that `judge` was called for
+        self._tail = 0  # samples of silence that follow them
         self._filling = True  # what was heard last was no sound of the client
         self._quiet = 0
         self._runs: deque[tuple[int, int]] = deque(maxlen=500)  # (place, the client's sample) where the two part
@@ -93,19 +97,25 @@ class ClientMicrophone:
 
     def judge(self) -> int:
         """What was held back was a whole turn: it ended now. Returns the session time (ns) by which it is heard."""
+        if self._next is not None:
+            self._hasten(self._next + self._waiting + TAIL - self._now())
         total = self._waiting + TAIL
         self._jump(max(0, self._now() - total))
         until = (self._next or 0) + total
-        self._tail = TAIL
+        self._judged, self._tail = self._waiting, TAIL
         self._flush(self._now())
         self._wake.set()
         return until * SAMPLE
 
     def forget(self) -> None:
-        """What has not been heard yet is dropped."""
-        self._came += self._waiting
-        self._queue.clear()
-        self._waiting = self._tail = 0
+        """What has not been heard yet is dropped, but for what is being judged."""
+        while self._waiting > self._judged:
+            newest = self._queue.pop()
+            kept = max(0, len(newest) - (self._waiting - self._judged))
+            if kept:
+                self._queue.append(newest[:kept])
+            self._waiting -= len(newest) - kept
+            self._came += len(newest) - kept
 
     def write(self, text: str) -> None:
         """Somebody wrote `text`."""
@@ -172,7 +182,7 @@ class ClientMicrophone:
             return None
         if self._next is None:
             return None if not self._waiting else self._now()
-        if self._waiting >= BLOCK or self._tail:
+        if self._tail or self._waiting >= BLOCK:
             return self._next + BLOCK
         return self._next + BLOCK + self._chunk + PATIENCE
 
@@ -195,8 +205,9 @@ class ClientMicrophone:
         while self._next is not None and self._next + BLOCK <= place:
             self._skip(place)
             late = place - self._next > self._chunk + PATIENCE
-            if self._waiting >= BLOCK or (self._waiting and (self._tail or late)):
-                self._publish(self._take())
+            free = self._free()
+            if free >= BLOCK or (free and (self._tail or late)):
+                self._publish(self._take(min(BLOCK, free)))
             elif self._tail:
                 self._silence()
                 self._tail = max(0, self._tail - BLOCK)
@@ -205,31 +216,47 @@ class ClientMicrophone:
             else:
                 return
 
+    def _free(self) -> int:
+        """How many samples of what waits may be heard now."""
+        return self._judged if self.held or self._tail else self._waiting
+
+    def _hasten(self, late: int) -> None:
+        """What is judged would be heard `late` samples too late: pass over quiet before its voice instead."""
+        if late <= 0 or not self._waiting:
+            return
+        loud = np.flatnonzero(np.abs(np.concatenate(self._queue).astype(np.int32)) > QUIET)
+        lead = (int(loud[0]) if len(loud) else self._waiting) - LEAD
+        if (most := min(late, lead)) > 0:
+            self._take(most)
+            self.skipped += most
+            self._filling = True
+
     def _skip(self, place: int) -> None:
         """Catch up: pass over quiet that lasts, while more waits than there should."""
-        while self._waiting - (place - (self._next or 0)) > BACKLOG and not self.held:
+        while self._waiting - (place - (self._next or 0)) > BACKLOG and not (self.held or self._tail):
             head = self._queue[0][:BLOCK]
             if int(np.abs(head.astype(np.int32)).max(initial=0)) > QUIET:
                 self._quiet = 0
                 return
             if self._quiet < KEPT_QUIET:
                 return
-            self._take()
+            self._take(len(head))
             self.skipped += len(head)
             self._filling = True
 
-    def _take(self) -> Samples:
-        """The next block of what waits; the last is shorter."""
+    def _take(self, most: int) -> Samples:
+        """The next `most` samples of what waits."""
         parts, count = [], 0
-        while count < BLOCK and self._queue:
+        while count < most and self._queue:
             piece = self._queue.popleft()
-            part = piece[: BLOCK - count]
+            part = piece[: most - count]
             if len(part) < len(piece):
                 self._queue.appendleft(piece[len(part) :])
             parts.append(part)
             count += len(part)
         self._waiting -= count
         self._came += count
+        self._judged = max(0, self._judged - count)
         block: Samples = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return block
 
