@@ -11,6 +11,7 @@
     conversation.py  a whole spoken conversation on one connection
     connection.py    one client: which event goes where
     server.py        the socket, and what all clients share
+    firewall.py      a bug that one client finds ends nothing beside it
 
 Zeroconf is left out: Home Assistant is told host and port by hand (docs/wyoming.md).
 """
@@ -36,6 +37,7 @@ async def serve(
 ) -> None:
     """Serve `config` at `uri` ("tcp://HOST:PORT", port 0 for a free one) until cancelled.
 
+    settings: the bounds, by default those of `config`
     announce: told the address that is really listened at, once clients are welcome
     Raises `DependencyMissing` without the package `wyoming`, `AddressError` for an address that cannot be served, and
     what the parts of `config` raise that cannot be made (`VisavisError`). On cancellation every connection is closed
@@ -44,7 +46,7 @@ async def serve(
     _installed()
     from agent.wyoming.server import serve as serving  # noqa: PLC0415 - needs the extra
 
-    await serving(config, uri, announce, settings or WyomingConfig())
+    await serving(config, uri, announce, settings or config.wyoming)
 
 
 def wyoming(arguments: argparse.Namespace) -> int:

@@ -60,13 +60,13 @@ class Wire:
             raise BrokenEvent(f"an event's line is longer than {LINE} bytes") from None
         try:
             head = msgspec.json.decode(line, type=_Head)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BrokenEvent(f"a line that is no event: {error}") from None
         data = dict(head.data or {})
         if more := await self._piece(head.data_length, DATA, "data_length"):
             try:
                 data |= msgspec.json.decode(more, type=dict[str, Any])
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                 raise BrokenEvent(f"the data of {head.type!r} is not a JSON object: {error}") from None
         payload = await self._piece(head.payload_length, PAYLOAD, "payload_length")
         return Event(head.type, data, payload or None)

@@ -95,7 +95,7 @@ def parse(event: Event, kind: type[R]) -> R:
     """The fields of `event`; others are passed over. Raises `BrokenEvent` with the name of the wrong one."""
     try:
         return msgspec.convert(event.data, kind)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise BrokenEvent(f"{event.type}: {error}") from None
 
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from agent import config as configuration
 from agent.config import Config
 from agent.execution import fetch
@@ -14,6 +16,7 @@ from agent.outputs import Terminal
 from agent.wyoming.connection import Connection, Services
 from agent.wyoming.dialogue import Dialogues
 from agent.wyoming.errors import AddressError, Busy
+from agent.wyoming.firewall import alone
 from agent.wyoming.frames import LINE, Wire
 from agent.wyoming.info import describe
 from agent.wyoming.listening import Ears
@@ -28,6 +31,8 @@ OK = 0
 async def serve(config: Config, uri: str, announce: Callable[[str], None], settings: WyomingConfig) -> None:
     """See `agent.wyoming.serve`."""
     host, port = address(uri)
+    # Nobody tells when and what a client's loudspeaker plays: a canceller would have nothing to go by.
+    config = replace(config, echo=replace(config.echo, engine="none"))
     clock = Clock()
     ears, voices = Ears(config, clock, settings.ears), Voices(config, clock, settings.voices)
     try:
@@ -65,7 +70,7 @@ class Door:
 
     def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A client has come."""
-        self._group.create_task(self._serve(reader, writer), name="wyoming connection")
+        self._group.create_task(alone(self._serve(reader, writer), "a client"), name="wyoming connection")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         settings = self._services.settings
@@ -138,7 +143,7 @@ def command(arguments: argparse.Namespace) -> int:
 
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, end, number)
-        await serve(settings, arguments.uri, announce, getattr(settings, "wyoming", None) or WyomingConfig())
+        await serve(settings, arguments.uri, announce, settings.wyoming)
 
     try:
         clocks.run(serving())
