@@ -23,20 +23,30 @@ from agent.wyoming.requests import Sound
 from streams.audio.blocks import RATE, SAMPLE
 from streams.audio.resample import Resampler
 from streams.bus import Lane
-from streams.clock import MS, Clock
+from streams.clock import Clock
 from streams.ports import Publisher
 from streams.topics import ACTION, AUDIO, FEEDBACK, PERCEPT, PLAYBACK, TURN, Topic
 from streams.types import Audio, Fault, Outcome, Samples, Say, SpeechEnded, SpeechStarted, TurnCommitted
 
 BLOCK = RATE // 50
-WAITING = 64  # chunks that may wait for their time; then the client does
-LATE_NS = 500 * MS  # sound this late was held up or lost: the time in between is a gap
+AHEAD = 4 * RATE
+"""Samples that may wait for their time; then the client does."""
+PATIENCE = RATE // 2
+"""So many samples may be late before silence takes their place: more was held up or is not sent at all."""
+LONGEST = RATE
+"""The longest chunk of a live voice: for that of a file nobody waits."""
+BACKLOG = RATE // 10
+KEPT_QUIET = 2 * RATE
+"""Of quiet that lasts longer than this, the rest is passed over while more than `BACKLOG` waits to be heard."""
+QUIET = 200  # peak of int16: -44 dB of full scale
 
 
 class Microphone:
     """`streams.ports.Source`: the sound a client sends, at the pace of real time whatever its own.
 
-    A client that is ahead waits; what comes too late leaves a gap in the count of samples. It ends with `end`.
+    A client that is ahead waits. Where nothing comes for longer than a chunk and `PATIENCE`, silence goes on in its
+    place, so that every wait in a session comes to its end: a client may stop sending when nobody speaks. What was held
+    up comes after that silence; the delay is made up for where it is quiet for long. It ends with `end`.
     ended: the client has sent all it will
     """
 
@@ -44,10 +54,17 @@ class Microphone:
     writes: tuple[Topic[Any], ...] = (AUDIO,)
 
     def __init__(self) -> None:
-        self._chunks: asyncio.Queue[Samples | None] = asyncio.Queue(WAITING)
+        self._chunks: asyncio.Queue[Samples | None] = asyncio.Queue()  # bounded by `AHEAD`
+        self._room = asyncio.Event()
         self._format: Sound | None = None
         self._resampler: Resampler | None = None
         self.ended = False
+        self._waiting = 0  # samples that came and have not been heard
+        self._rest: Samples = np.zeros(0, np.int16)  # those of them that have left the queue
+        self._place = 0  # of the next sample, on the session's sample clock
+        self._chunk = BLOCK  # length of the last chunk
+        self._filling = True  # what was heard last was our silence
+        self._quiet = 0  # for how many samples it has been quiet
 
     async def __aenter__(self) -> "Microphone":
         return self
@@ -56,7 +73,7 @@ class Microphone:
         return None
 
     async def take(self, sound: Sound, payload: bytes | None) -> None:
-        """A chunk has come; waits while `WAITING` of them are ahead of their time. Raises `Refusal`."""
+        """A chunk has come; waits while `AHEAD` samples are ahead of their time. Raises `Refusal`."""
         if self.ended:
             return
         if self._format is None:
@@ -65,30 +82,72 @@ class Microphone:
         elif sound != self._format:
             raise Refusal("audio", f"the sound was {self._format} and is now {sound}")
         samples = sound.mono(payload)
-        await self._chunks.put(samples if self._resampler is None else self._resampler.push(samples))
+        await self._put(samples if self._resampler is None else self._resampler.push(samples))
 
     async def end(self) -> None:
-        """No more will come; what comes all the same is dropped."""
+        """No more will come; what comes all the same is dropped. What has come is heard to its last sample."""
         if not self.ended:
             self.ended = True
-            await self._chunks.put(None)
+            if self._resampler is not None:
+                await self._put(self._resampler.finish())
+            self._chunks.put_nowait(None)
+
+    async def _put(self, samples: Samples) -> None:
+        while self._waiting > AHEAD:
+            self._room.clear()
+            await self._room.wait()
+        if len(samples):
+            self._waiting += len(samples)
+            self._chunks.put_nowait(samples)
 
     async def run(self, bus: Publisher, clock: Clock) -> None:
-        """Publish blocks of 20 ms, each when its last sample is due."""
-        rest: Samples = np.zeros(0, np.int16)
-        start, zero = 0, -1
-        while (chunk := await self._chunks.get()) is not None:
-            rest = np.concatenate((rest, chunk))
-            if zero < 0:
-                zero = clock.now() - len(rest) * SAMPLE
-            while len(rest) >= BLOCK:
-                t = zero + (start + BLOCK) * SAMPLE
-                if clock.now() - t > LATE_NS:
-                    start += (clock.now() - t) // SAMPLE
-                    t = zero + (start + BLOCK) * SAMPLE
-                await clock.sleep_until(t)
-                bus.publish(AUDIO, t, Audio(rest[:BLOCK], RATE, start))
-                rest, start = rest[BLOCK:], start + BLOCK
+        """Publish blocks of 20 ms, each when its last sample is due, the last one shorter, and silence in between."""
+        self._place = clock.now() // SAMPLE
+        while (chunk := await self._next(bus, clock)) is not None:
+            if self._filling:  # its last sample is the newest there is
+                self._fill(bus, clock.now() // SAMPLE - len(chunk))
+            self._chunk = min(len(chunk), LONGEST)
+            self._rest = np.concatenate((self._rest, chunk))
+            while len(self._rest) >= BLOCK:
+                await self._hear(bus, clock)
+        if len(self._rest):
+            await self._hear(bus, clock)
+
+    async def _next(self, bus: Publisher, clock: Clock) -> Samples | None:
+        """The next chunk, None after the last; silence until it comes."""
+        while True:
+            due = self._place + BLOCK + self._chunk + (0 if self._filling else PATIENCE)
+            try:
+                async with asyncio.timeout_at(clock.deadline(due * SAMPLE)):
+                    return await self._chunks.get()
+            except TimeoutError:
+                if len(self._rest):
+                    await self._hear(bus, clock)
+                self._fill(bus, clock.now() // SAMPLE - self._chunk)
+
+    async def _hear(self, bus: Publisher, clock: Clock) -> None:
+        """The next block, or what there is of it, when it is due; at once, and unheard, where time is to be made up."""
+        block, self._rest = self._rest[:BLOCK], self._rest[BLOCK:]
+        behind = self._place + self._waiting - clock.now() // SAMPLE
+        loud = max(int(block.max()), -int(block.min())) > QUIET
+        self._quiet = 0 if loud else self._quiet + len(block)
+        if self._quiet <= KEPT_QUIET or behind <= BACKLOG:
+            await clock.sleep_until((self._place + len(block)) * SAMPLE)
+            self._filling = False
+            self._publish(bus, block)
+        self._waiting -= len(block)
+        self._room.set()
+
+    def _fill(self, bus: Publisher, until: int) -> None:
+        """Silence up to that place, in whole blocks."""
+        while self._place + BLOCK <= until:
+            self._filling = True
+            self._quiet += BLOCK
+            self._publish(bus, np.zeros(BLOCK, np.int16))
+
+    def _publish(self, bus: Publisher, samples: Samples) -> None:
+        start, self._place = self._place, self._place + len(samples)
+        bus.publish(AUDIO, self._place * SAMPLE, Audio(samples, RATE, start))
 
 
 class Line:
