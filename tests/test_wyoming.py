@@ -8,10 +8,12 @@ import sys
 import warnings
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 pytest.importorskip("wyoming")
 with warnings.catch_warnings():  # before Python 3.13 it uses a module that is deprecated
@@ -40,8 +42,12 @@ from wyoming.tts import (
 )
 from wyoming.vad import VoiceStarted, VoiceStopped
 
+from agent import registry
 from agent.config import Config, load
 from agent.wyoming import WyomingConfig, serve
+from agent.wyoming.connection import Connection
+from agent.wyoming.conversation import Microphone
+from agent.wyoming.dialogue import Dialogue
 from agent.wyoming.errors import AddressError
 from agent.wyoming.frames import DATA, PAYLOAD
 from agent.wyoming.requests import Sound
@@ -49,8 +55,10 @@ from agent.wyoming.speaking import Sentences
 from embodied.voices.espeak import Espeak, EspeakVoice
 from streams.audio.decode import Decoder
 from streams.audio.resample import Resampler
-from streams.clock import run
-from streams.types import Samples
+from streams.bus import Bus
+from streams.clock import SECOND, Clock, run
+from streams.topics import AUDIO
+from streams.types import Action, Audio, Halt, Samples
 from tests.model_files import model_file
 
 PATIENCE_S = 20.0
@@ -478,6 +486,11 @@ BROKEN = {
     "a chunk of nothing": (b'{"type": "synthesize-chunk", "data": {"text": "x"}}', "before it"),
     "another language": (b'{"type": "transcribe", "data": {"language": "de"}}', "'de'"),
     "markup": (b'{"type": "synthesize", "data": {"text": "<s/>", "text_format": "ssml"}}', "plain text"),
+    "a line too deep": (b'{"type": "ping", "data": {"a": ' + b"[" * 30_000 + b"]" * 30_000 + b"}}", "no event"),
+    "data too deep": (
+        b'{"type": "ping", "data_length": 200006}\n{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+        "JSON object",
+    ),
     "a long text": (json.dumps({"type": "transcript", "data": {"text": "x" * 20_000}}).encode(), "at most"),
     "half a pipeline": (b'{"type": "run-pipeline", "data": {"start_stage": "wake", "end_stage": "tts"}}', "wake"),
 }
@@ -499,6 +512,225 @@ def test_broken_input_is_told_and_ends_that_connection_only(config: Config) -> N
             assert [of(await bystander.until(Pong), Pong)[0].text for _ in range(2)] == ["well", "still well"]
 
     on(config, scene)
+
+
+def test_a_bug_that_one_client_finds_is_told_and_ends_that_client_only(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(Connection):
+        async def _take(self, event: Event) -> None:
+            if Describe.is_type(event.type):
+                raise ZeroDivisionError("a bug")
+            await super()._take(event)
+
+    async def run(self: Dialogue) -> None:
+        raise ZeroDivisionError("another bug")
+
+    monkeypatch.setattr("agent.wyoming.server.Connection", Broken)
+    told: list[dict[str, Any]] = []
+
+    async def scene(port: int) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context))
+        async with Client(port) as bystander:
+            async with Client(port) as client:
+                await client.tell(Describe())
+                assert await client.read_event() is None
+            with monkeypatch.context() as broken:
+                broken.setattr(Dialogue, "run", run)
+                async with Client(port) as client:
+                    await client.tell(Transcript("hello", context={"conversation_id": "a"}))
+                    assert (await client.error()).code == "timeout"
+            async with Client(port) as client:  # the broken one is not asked again
+                await client.tell(Transcript("hello", context={"conversation_id": "a"}))
+                await client.until(Handled)
+            await bystander.tell(Ping("well"))
+            await bystander.until(Pong)
+
+    on(config, scene, answer_s=1.0)
+    assert ["a client" in each["message"] for each in told] == [True, False]
+    assert all("bug" in each["message"] for each in told)
+    assert [repr(each["exception"]) for each in told][1] == "ZeroDivisionError('another bug')"
+    assert told[0]["exception"].exceptions[0].args == ("a bug",)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_a_stop_word_waits_for_nobody(config: Config, monkeypatch: pytest.MonkeyPatch, apart: bool) -> None:
+    """While a tool is slow; on the same connection, or as Home Assistant comes, on another."""
+    begun = asyncio.Event()
+
+    async def set_timer(seconds: float, label: str = "") -> None:
+        begun.set()
+        await asyncio.sleep(600)
+
+    monkeypatch.setattr(registry, "installed", lambda kind: {"set_timer": set_timer} if kind == "tools" else {})
+    halts: list[Action] = []
+    act = Dialogue._act
+
+    def watched(self: Dialogue, action: Action) -> None:
+        halts.extend([action] if isinstance(action, Halt) else [])
+        act(self, action)
+
+    monkeypatch.setattr(Dialogue, "_act", watched)
+    context = {"conversation_id": "kitchen"}
+
+    async def scene(port: int) -> None:
+        loop = asyncio.get_running_loop()
+        async with Client(port) as one, Client(port) as two:
+            await one.tell(Transcript("set a timer for five minutes", context=context))
+            await begun.wait()
+            if apart:
+                await two.tell(Transcript("hello", context=context))
+                assert (await two.error()).code == "busy"
+            before = loop.time()
+            async with Client(port) as three:
+                stopping = three if apart else one
+                await stopping.tell(Transcript("stop", context=context))
+                cut = (await one.until(Handled, NotHandled))[-1]
+                stopped = (await stopping.until(Handled, NotHandled))[-1]
+            assert loop.time() - before < 5.0 and halts
+            assert (cut.type, cut.data["text"]) == ("not-handled", "That was stopped.")
+            assert (stopped.type, stopped.data["text"]) == ("handled", "All right.")
+            await one.tell(Transcript("what is two plus two", context=context))
+            assert (await one.until(Handled))[-1].data["text"] == "Two plus two is four."
+
+    on(config, scene, answer_s=60.0)
+
+
+def test_texts_sent_at_once_are_answered_in_order(config: Config) -> None:
+    async def scene(port: int) -> None:
+        async with Client(port) as client:
+            asked = ["what is two plus two", "stop", "stop", "what is three plus three", "stop"]
+            await client.tell(*(Transcript(text, context={"n": n}) for n, text in enumerate(asked)), Ping())
+            answers = [each for each in await client.until(Pong) if not Pong.is_type(each.type)]
+        assert [each.data["context"]["n"] for each in answers] == list(range(5))
+
+    on(config, scene)
+
+
+def test_no_canceller_where_nobody_says_what_is_played(config: Config) -> None:
+    async def scene(port: int) -> None:
+        async with Client(port) as client:
+            events = await client.transcribe(spoken("thank you"))
+        assert [each.text for each in of(events, Transcript)] == ["thank you"]
+
+    echoing = replace(config, echo=replace(config.echo, engine="livekit"))
+    made: list[str] = []
+    with pytest.MonkeyPatch.context() as watch:
+        watch.setattr("agent.assembly.echo_canceller", lambda settings: made.append(settings.engine))
+        on(echoing, scene)
+    assert set(made) == {"none"}
+
+
+def heard(
+    play: Callable[[Microphone, Clock], Coroutine[Any, Any, None]], *, more_s: float = 0.0
+) -> list[tuple[int, Audio]]:
+    """What a session hears of `play` on the virtual clock, up to `more_s` after it: (session time in ns, sound)."""
+    blocks: list[tuple[int, Audio]] = []
+
+    async def main() -> None:
+        clock = Clock()
+        bus, microphone = Bus(clock), Microphone()
+        with bus.open(AUDIO, reader="test") as lane:
+
+            async def listen() -> None:
+                async for packet in lane:
+                    assert packet.t <= packet.at
+                    blocks.append((packet.at, packet.data))
+
+            async with asyncio.TaskGroup() as group:
+                listening = group.create_task(listen())
+                running = group.create_task(microphone.run(bus, clock))
+                await asyncio.sleep(0)
+                await play(microphone, clock)
+                if microphone.ended:
+                    await running
+                await clock.sleep_until(clock.now() + round(more_s * SECOND))
+                running.cancel()
+                listening.cancel()
+
+    run(main(), virtual=True)
+    ends = [audio.start + len(audio.samples) for _, audio in blocks]
+    assert [audio.start for _, audio in blocks][1:] == ends[:-1], "no gap"
+    return blocks
+
+
+def ramp(samples: int) -> Samples:
+    return (1000 + np.arange(samples) % 30_000).astype(np.int16)  # no two of a stretch alike, none quiet
+
+
+async def send(microphone: Microphone, clock: Clock, sound: Samples, *, chunk: int, rate: int = 16_000) -> None:
+    """In real time, a chunk when its last sample has been spoken."""
+    zero = clock.now()
+    for begin in range(0, len(sound), chunk):
+        piece = sound[begin : begin + chunk]
+        await clock.sleep_until(zero + (begin + len(piece)) * SECOND // rate)
+        await microphone.take(Sound(rate, 2, 1), piece.tobytes())
+
+
+@pytest.mark.parametrize("chunk", [160, 1024, 16_000])
+def test_sound_goes_on_where_the_client_stops_sending(chunk: int) -> None:
+    sound = ramp(20_000)
+
+    async def play(microphone: Microphone, clock: Clock) -> None:
+        await send(microphone, clock, sound, chunk=chunk)
+        await clock.sleep_until(clock.now() + 10 * SECOND)
+        await send(microphone, clock, sound, chunk=chunk)
+
+    blocks = heard(play, more_s=20.0)
+    played = np.concatenate([audio.samples for _, audio in blocks])
+    assert np.array_equal(played[played != 0], np.concatenate([sound, sound])), "whole, once, and in order"
+    first, again = (int(place) for place in np.flatnonzero(played == sound[0]))
+    slack = 320 + (chunk if chunk > 1024 else 0)  # a length that is not known yet
+    assert first <= slack + chunk and abs(again - first - 20_000 - 160_000) <= slack
+    times = [at for at, _ in blocks]
+    assert max(after - before for before, after in pairwise(times)) < 2 * SECOND
+    assert 20_000 * 2 + 30 * 16_000 - len(played) < 2 * 16_000, "at the pace of the clock"
+
+
+def test_a_network_that_stalls_loses_nothing_and_the_delay_is_made_up_for_in_quiet() -> None:
+    sound = ramp(16_000)
+
+    async def play(microphone: Microphone, clock: Clock) -> None:
+        await send(microphone, clock, sound, chunk=320)
+        await clock.sleep_until(clock.now() + 2 * SECOND)
+        for begin in range(0, 32_000, 320):  # what was held up comes at once
+            await microphone.take(Sound(16_000, 2, 1), ramp(32_000)[begin : begin + 320].tobytes())
+        await send(microphone, clock, np.full(6 * 16_000, 1, np.int16), chunk=320)
+        await send(microphone, clock, sound, chunk=320)
+
+    blocks = heard(play, more_s=5.0)
+    played = np.concatenate([audio.samples for _, audio in blocks])
+    assert np.array_equal(played[played > 1], np.concatenate([sound, ramp(32_000), sound]))
+    last = int(np.flatnonzero(played == sound[-1])[-1])
+    assert last <= 10 * 16_000 + 3200, "no later than it was spoken, but for a tenth of a second or two"
+
+
+@pytest.mark.parametrize("rate", [16_000, 8000, 44_100])
+def test_what_came_is_heard_to_its_last_sample(rate: int) -> None:
+    sound = ramp(rate * 3 // 2 + 77)
+
+    async def play(microphone: Microphone, clock: Clock) -> None:
+        await microphone.take(Sound(rate, 2, 1), sound[:100].tobytes())
+        await microphone.take(Sound(rate, 2, 1), sound[100:].tobytes())  # at once: it is taken in real time
+        await microphone.end()
+        await microphone.take(Sound(rate, 2, 1), sound.tobytes())  # after the end: nothing
+
+    blocks = heard(play)
+    played = np.concatenate([audio.samples for _, audio in blocks])
+    assert len(played) == round(len(sound) * 16_000 / rate)
+    assert blocks[-1][0] == pytest.approx(len(sound) / rate * SECOND, abs=0.02 * SECOND)
+    if rate == 16_000:
+        assert np.array_equal(played, sound)
+
+
+def test_a_client_that_is_ahead_waits() -> None:
+    async def play(microphone: Microphone, clock: Clock) -> None:
+        for _ in range(20):
+            await microphone.take(Sound(16_000, 2, 1), ramp(16_000).tobytes())
+        assert clock.now() >= 14 * SECOND, "no more than some seconds of it are kept"
+        await microphone.end()
+
+    assert sum(len(audio.samples) for _, audio in heard(play)) == 20 * 16_000
 
 
 def test_too_much_sound_and_too_long_a_silence(config: Config) -> None:
@@ -563,6 +795,21 @@ def test_a_whole_spoken_conversation_on_one_connection(config: Config) -> None:
             assert of(await client.until(AudioStop), Transcript)[0].text == "thank you"
             await client.tell(Ping("after"))
             await client.until(Pong)
+
+    on(config, scene)
+
+
+def test_a_satellite_that_sends_nothing_when_nobody_speaks_is_answered(config: Config) -> None:
+    async def scene(port: int) -> None:
+        sound = spoken("what is two plus two", quiet_ms=200)
+        async with Client(port) as client:
+            await client.tell(RunPipeline(PipelineStage.ASR, PipelineStage.TTS), AudioStart(16_000, 2, 1))
+            for begin in range(0, len(sound), 1024):
+                await client.tell(AudioChunk(16_000, 2, 1, sound[begin : begin + 1024].tobytes()))
+                await asyncio.sleep(0.064)
+            events = await client.until(AudioStop)
+        assert [each.text for each in of(events, Transcript)] == ["what is two plus two"]
+        assert "four" in of(events, Synthesize)[0].text
 
     on(config, scene)
 

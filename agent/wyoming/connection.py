@@ -64,6 +64,8 @@ class Connection:
         self._speaking: tuple[str, Sentences] | None = None  # voice and text of a synthesis in pieces
         self._sounding = False
         self._conversation: tuple[Microphone, asyncio.Task[None]] | None = None
+        self._answers: asyncio.Task[None] | None = None  # the last text that is answered
+        self._stopping = False  # it is a stop word, which did not wait for the one before
 
     async def run(self) -> None:
         """Answer events until the client goes away, is silent for too long, or asks for what it cannot have.
@@ -75,6 +77,7 @@ class Connection:
                 try:
                     while (event := await self._wire.read()) is not None:
                         await self._take(event)
+                    await self._answered()
                 finally:
                     self._give_back()
             await self._wire.part()
@@ -106,6 +109,10 @@ class Connection:
     async def _take(self, event: Event) -> None:
         """Events that are not ours are passed over, as the protocol asks."""
         kind = event.type
+        if Transcript.is_type(kind) or Recognize.is_type(kind):
+            await self._asked(requests.parse(event, requests.Sentence))
+            return
+        await self._answered()
         if Describe.is_type(kind):
             await self._wire.send(self._services.info)
         elif Ping.is_type(kind):
@@ -121,8 +128,6 @@ class Connection:
             await self._hear(requests.parse(event, requests.Sound), event.payload)
         elif AudioStop.is_type(kind):
             await self._heard()
-        elif Transcript.is_type(kind) or Recognize.is_type(kind):
-            await self._answer(requests.parse(event, requests.Sentence))
         elif Synthesize.is_type(kind):
             if self._speaking is None:  # else it is the whole of what comes in pieces, for servers that take no pieces
                 await self._synthesize(requests.parse(event, requests.Speech))
@@ -179,12 +184,28 @@ class Connection:
 
     # --- text to answer
 
-    async def _answer(self, asked: requests.Sentence) -> None:
+    async def _asked(self, asked: requests.Sentence) -> None:
+        """A text has come: it is answered while the next event is read, which may be a word to stop this one."""
         services = self._services
         requests.check_language(asked.language, services.config.language)
         text = requests.check_text(asked.text, services.settings.text_chars)
+        stops = services.dialogues.stops(text)
+        if self._stopping or not stops:
+            await self._answered()
+        self._stopping = stops
+        self._answers = self._group.create_task(self._answer(asked, text, self._answers), name="answer")
+        await asyncio.sleep(0)  # it has begun: a stop word has acted
+
+    async def _answered(self) -> None:
+        """Wait until every text that came has been answered."""
+        if self._answers is not None:
+            await asyncio.wait([self._answers])
+
+    async def _answer(self, asked: requests.Sentence, text: str, before: asyncio.Task[None] | None) -> None:
         name = f"dialogue {asked.dialogue}" if asked.dialogue else self._name
-        answer = await services.dialogues.answer(name, text)
+        answer = await self._services.dialogues.answer(name, text)
+        if before is not None and not before.done():
+            await asyncio.wait([before])  # answers go out in the order of their texts
         kind = Handled if answer.handled else NotHandled
         await self._wire.send(kind(answer.text, asked.context))
 

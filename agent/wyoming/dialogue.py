@@ -4,6 +4,8 @@ No turn-taking is needed for texts: each is a turn, typed. What the policy says 
 handed over; what it does is carried out by the body of the configuration or refused, and a refusal is told instead of
 what the policy announced. There is no way to speak to Home Assistant unasked, so what cannot be done without (a timer
 that rings) is refused, and what the policy has to tell later (a motion ended early) comes with the next answer.
+
+A stop word acts when it comes: motions halt and the answer that is being made is cut, before the policy is asked.
 """
 
 import asyncio
@@ -16,21 +18,24 @@ import msgspec
 from agent import registry
 from agent.config import Config
 from agent.wyoming.errors import Busy, Refusal
+from agent.wyoming.firewall import alone
 from agent.wyoming.settings import WyomingConfig
 from embodied.body import Body
 from embodied.toolbox import Tool, Toolbox, tool
 from embodied.utterance import say_outcome
 from embodied.voices.words import written_words
 from policies.ports import Policy
+from policies.reflex import Reflex, stop_words
 from policies.sentences import Sentences
 from policies.splitting import allowed, split
 from streams.bus import Bus
 from streams.clock import MS, SECOND, Clock
 from streams.topics import ACTION, FEEDBACK, TURN
-from streams.types import Action, Call, Command, Outcome, Played, PlayStarted, Say, TurnCommitted
+from streams.types import Action, Call, Command, Halt, Hush, Outcome, Played, PlayStarted, Say, TurnCommitted
 
 COMMAND_MS = 300  # how long a body may take to refuse a motion; carried out, it may take longer
 UNASKED = 3  # things the policy may add to one answer
+STOPPED = "That was stopped."
 FAILED = ("refused", "failed", "timeout")
 
 
@@ -41,8 +46,16 @@ class Answer(NamedTuple):
     handled: bool
 
 
+def reflex(config: Config) -> Reflex:
+    """The stop reflex of the configuration, for what is typed."""
+    return Reflex(config.reflex.words or stop_words(config.language), language=config.language)
+
+
 class Dialogue:
-    """One conversation in text. Made on the loop; `run` lives as long as it does, `answer` may be called meanwhile."""
+    """One conversation in text. Made on the loop; `run` lives as long as it does, `answer` may be called meanwhile.
+
+    asked: how many texts are being answered now, or wait for it
+    """
 
     def __init__(self, config: Config, answer_s: float) -> None:
         """Raises `VisavisError` where policy or body cannot be made."""
@@ -66,6 +79,10 @@ class Dialogue:
         self._outcomes: dict[int, Outcome] = {}
         self._news = asyncio.Event()
         self._one = asyncio.Lock()
+        self._reflex = reflex(config)
+        self._answering: asyncio.Timeout | None = None  # the bound of the answer that is being made
+        self._stopped = False  # it was cut by a stop word
+        self.asked = 0
 
     async def run(self) -> None:
         """Carry out what is wanted until cancelled; then every motion is halted."""
@@ -82,19 +99,49 @@ class Dialogue:
                 await self._body.aclose()
 
     async def answer(self, text: str) -> Answer:
-        """What the policy makes of `text`. One after the other; bounded in time.
+        """What the policy makes of `text`. One after the other; bounded in time. A stop word acts at once: see `stop`.
 
         Raises `PolicyError` where the policy fails, `Refusal` where it takes too long. Cancelling it cancels the reply.
         """
-        async with self._one:
-            try:
-                async with asyncio.timeout_at(self._clock.deadline(self._clock.now() + self._limit)):
+        self.asked += 1
+        try:
+            self.stop(text)
+            async with self._one:
+                return await self._bounded(text)
+        finally:
+            self.asked -= 1
+
+    def stop(self, text: str) -> None:
+        """If `text` is a stop word and no more: halt what moves and cut the answer that is being made, now."""
+        word = self._reflex.typed(text)
+        if word is None:
+            return
+        self._act(Halt(word))
+        if self._answering is not None and not self._stopped:
+            self._stopped = True
+            self._act(Hush(self._turns, word))
+            self._answering.reschedule(self._clock.deadline(self._clock.now()))
+
+    def _act(self, action: Action) -> None:
+        self.policy.observe(self._bus.publish(ACTION, self._clock.now(), action))
+
+    async def _bounded(self, text: str) -> Answer:
+        self._stopped = False
+        limit = asyncio.timeout_at(self._clock.deadline(self._clock.now() + self._limit))
+        try:
+            async with limit:
+                self._answering = limit
+                try:
                     return await self._answer(text)
-            except TimeoutError:
-                raise Refusal("timeout", f"there was no answer within {self._limit / SECOND:g} s") from None
-            finally:
-                self._page.drop()
-                self._outcomes.clear()
+                finally:
+                    self._answering = None
+        except TimeoutError:
+            if self._stopped:
+                return Answer(STOPPED, False)
+            raise Refusal("timeout", f"there was no answer within {self._limit / SECOND:g} s") from None
+        finally:
+            self._page.drop()
+            self._outcomes.clear()
 
     async def _answer(self, text: str) -> Answer:
         turn = self._turn(text, "typed")
@@ -130,7 +177,7 @@ class Dialogue:
                     self._ids += 1
                     stamped = msgspec.structs.replace(action, turn=turn.turn, id=self._ids)
                 given.append(stamped)
-                self.policy.observe(self._bus.publish(ACTION, self._clock.now(), stamped))
+                self._act(stamped)
         await self._page.hold(sum(isinstance(each, Say) for each in given))
         return given
 
@@ -169,6 +216,7 @@ class Page:
     def __init__(self) -> None:
         self.waiting: list[tuple[Say, asyncio.Future[Outcome]]] = []
         self._more = asyncio.Event()
+        self._fence = -1  # of turns up to this nothing more is written down
 
     async def hold(self, texts: int) -> None:
         """Wait until so many texts are on it."""
@@ -180,6 +228,8 @@ class Page:
         """Wait until the text is handed over ("done") or taken back ("fenced")."""
         if not isinstance(action, Say):
             raise TypeError(f"a page takes Say, not {type(action).__name__}")
+        if action.turn <= self._fence:
+            return say_outcome(action, "fenced", "", "its turn had been cut")
         over: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.waiting.append((action, over))
         self._more.set()
@@ -207,7 +257,8 @@ class Page:
         self.waiting.clear()
 
     def cut(self, turn: int) -> None:
-        """Take back what waits of turns up to `turn`; the rest stays."""
+        """Take back what waits, and what still comes, of turns up to `turn`; the rest stays."""
+        self._fence = max(self._fence, turn)
         for say, over in self.waiting:
             if say.turn <= turn and not over.done():
                 over.set_result(say_outcome(say, "fenced", "", "its turn had been cut"))
@@ -236,24 +287,37 @@ class Dialogues:
     def __init__(self, config: Config, settings: WyomingConfig, clock: Clock, group: asyncio.TaskGroup) -> None:
         self._config, self._settings, self._clock, self._group = config, settings, clock, group
         self._open: OrderedDict[str, tuple[Dialogue, asyncio.Task[None], int]] = OrderedDict()
-        self._busy: set[str] = set()
+        self._reflex = reflex(config)
+
+    def stops(self, text: str) -> bool:
+        """Whether `text` is a stop word and no more, for which nobody waits."""
+        return self._reflex.typed(text) is not None
 
     async def answer(self, name: str, text: str) -> Answer:
-        """As `Dialogue.answer`, in the conversation `name`. Raises `Busy` where it is in the middle of an answer."""
-        if name in self._busy:
-            raise Busy("this conversation is being answered already")
+        """As `Dialogue.answer`, in the conversation `name`.
+
+        Raises `Busy` where it is in the middle of an answer, unless `text` is to stop that.
+        """
         if name in self._open:
             dialogue, task, _ = self._open.pop(name)
+            self._open[name] = (dialogue, task, self._clock.now())
+            if dialogue.asked and not self.stops(text):
+                raise Busy("this conversation is being answered already")
         else:
             self._forget()
             dialogue = Dialogue(self._config, self._settings.answer_s)
-            task = self._group.create_task(dialogue.run(), name=f"dialogue {name[:40]}")
-        self._open[name] = (dialogue, task, self._clock.now())
-        self._busy.add(name)
+            living = alone(self._live(name, dialogue), f"dialogue {name[:40]!r}")
+            task = self._group.create_task(living, name=f"dialogue {name[:40]}")
+            self._open[name] = (dialogue, task, self._clock.now())
+        return await dialogue.answer(text)
+
+    async def _live(self, name: str, dialogue: Dialogue) -> None:
+        """One that ends by itself is broken: the next text begins another."""
         try:
-            return await dialogue.answer(text)
+            await dialogue.run()
         finally:
-            self._busy.discard(name)
+            if name in self._open and self._open[name][0] is dialogue:
+                self._open.pop(name)
 
     def end(self, name: str) -> None:
         """Forget it; what still moves in it is halted. One that does not exist is none."""
@@ -263,7 +327,7 @@ class Dialogues:
 
     def _forget(self) -> None:
         old = self._clock.now() - round(self._settings.dialogue_s * SECOND)
-        for name, (_, _, used) in list(self._open.items()):
+        for name, (dialogue, _, used) in list(self._open.items()):
             full = len(self._open) >= self._settings.dialogues
-            if (used < old or full) and name not in self._busy:
+            if (used < old or full) and not dialogue.asked:
                 self.end(name)
