@@ -223,6 +223,41 @@ def test_text_waits_for_response_create() -> None:
     assert not [each for each in scene.lines() if "input_audio" in each], "nobody spoke"
 
 
+def written(words: str, role: str = "user") -> dict[str, Any]:
+    return {"type": "message", "role": role, "content": [{"type": "input_text", "text": words}]}
+
+
+def test_text_has_a_bound_alone_and_together() -> None:
+    scene = Scene()
+    scene.send("conversation.item.create", item=written("x" * 3000), event_id="long")
+    assert scene.lines()[-1] == "error text_too_long long item.content" and not scene.orders
+    parts = [{"type": "input_text", "text": ""}] * 3000
+    scene.send("conversation.item.create", item=written("") | {"content": parts})
+    assert scene.lines()[-1] == "error text_too_long None item.content"
+    for _ in range(20):
+        scene.send("conversation.item.create", item=written("x" * 999))
+    assert scene.lines()[-1] == "error text_too_long None item.content"
+    scene.send("response.create", response={"input": [written("y")] * 20})
+    assert scene.lines()[-1] == "error text_too_long None response.input"
+    scene.send("response.create")
+    assert [each for each in scene.orders if isinstance(each, orders.Write)] == [
+        orders.Write(f"{'x' * 999} {'x' * 999}")
+    ]
+    output = {"type": "function_call_output", "call_id": "call_1", "output": "z" * 33_000}
+    scene.send("conversation.item.create", item=output)
+    assert scene.lines()[-1] == "error text_too_long None item.output"
+
+
+def test_of_long_items_the_oldest_are_forgotten() -> None:
+    scene = Scene()
+    for _ in range(20):
+        scene.send("conversation.item.create", item=written(" " * 300_000, "system"))
+    assert list(scene.dialogue.conversation._items) == ["item_18", "item_19", "item_20"]
+    for name in ("item_18", "item_19", "item_20"):
+        scene.send("conversation.item.delete", item_id=name)
+    assert scene.dialogue.conversation._size == 0
+
+
 def test_a_response_with_nothing_to_answer_ends_with_the_reason() -> None:
     scene = Scene()
     scene.send("response.create")
@@ -545,7 +580,7 @@ def test_a_client_that_sends_its_quiet_too_is_judged_no_later_each_turn() -> Non
                 microphone.push(turn[place : place + RATE // 50], RATE)
             late.append(microphone.judge() - microphone._now() * SECOND // RATE)
 
-    microphone, heard = listen(plan)
+    _, heard = listen(plan)
     assert max(late) <= 510 * MS, "the quiet before the voice makes up for the tail"
     sound = check(heard)
     starts = np.flatnonzero(sound == 1000)

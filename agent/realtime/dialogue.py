@@ -147,8 +147,18 @@ class Dialogue:
         if item["type"] == "function_call_output":
             self._result(item)
         elif item["role"] == "user" and (text := items.text_of(item)):
-            self._texts.append(text)
+            self._keep([text], "item.content")
         return [orders.Begin(), self.conversation.add(item), self.conversation.done(item)]
+
+    def _keep(self, texts: list[str], param: str) -> None:
+        """`texts` wait for `response.create`, which makes one text of all that wait. Raises `Refused`."""
+        waiting = len(" ".join(self._texts + texts))
+        if waiting > items.LONGEST_TEXT:
+            why = (
+                f"{waiting} characters would wait for response.create, and {items.LONGEST_TEXT} may: ask for it before"
+            )
+            raise Refused("text_too_long", why, param)
+        self._texts += texts
 
     def _result(self, item: dict[str, Any]) -> None:
         name = item["call_id"]
@@ -180,7 +190,10 @@ class Dialogue:
         given = wanted.get("input")
         if isinstance(given, list):
             made = [items.created(each, "") for each in given if isinstance(each, dict)]
-            self._texts += [text for each in made if each.get("role") == "user" and (text := items.text_of(each))]
+            self._keep(
+                [text for each in made if each.get("role") == "user" and (text := items.text_of(each))],
+                "response.input",
+            )
         self.answering.metadata = wanted.get("metadata")
         out: list[Event | Order] = [orders.Begin()]
         if self._results:

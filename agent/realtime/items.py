@@ -6,6 +6,12 @@ from agent.realtime.refusals import Refused
 
 MOST = 1000
 """Items that are kept; the oldest are forgotten."""
+MOST_TEXT = 1_000_000
+"""Characters of the client's own items that are kept."""
+LONGEST_TEXT = 2_000
+"""Characters of what a person writes at once: it is split and understood on the event loop, for tens of ms."""
+LONGEST_OUTPUT = 32_000
+"""Characters of a function's result, which may have to be spoken."""
 
 Item = dict[str, Any]
 Event = dict[str, Any]
@@ -16,6 +22,8 @@ class Conversation:
 
     def __init__(self) -> None:
         self._items: dict[str, Item] = {}
+        self._sizes: dict[str, int] = {}  # characters of those that had text when they came
+        self._size = 0
         self._count = 0
         self._last: str | None = None
 
@@ -35,8 +43,10 @@ class Conversation:
             raise Refused("item_exists", f"there is an item {item['id']!r} already", "item.id")
         previous, self._last = self._last, item["id"]
         self._items[item["id"]] = item
-        if len(self._items) > MOST:
-            del self._items[next(iter(self._items))]
+        self._sizes[item["id"]] = size = _size(item)
+        self._size += size
+        while len(self._items) > MOST or (self._size > MOST_TEXT and len(self._items) > 1):
+            self._forget(next(iter(self._items)))
         return {"type": "conversation.item.added", "previous_item_id": previous, "item": copied(item)}
 
     def done(self, item: Item) -> Event:
@@ -55,9 +65,13 @@ class Conversation:
     def delete(self, id: str) -> None:
         """Forget item `id`. Raises `Refused`."""
         self.get(id)
-        del self._items[id]
+        self._forget(id)
         if self._last == id:
             self._last = next(reversed(self._items), None)
+
+    def _forget(self, id: str) -> None:
+        del self._items[id]
+        self._size -= self._sizes.pop(id)
 
 
 def copied(item: Item) -> Item:
@@ -101,6 +115,7 @@ def created(item: Item, fallback: str) -> Item:
         call, output = item.get("call_id"), item.get("output")
         if not isinstance(call, str) or not isinstance(output, str):
             raise Refused("invalid_value", "function_call_output needs the texts call_id and output", "item")
+        _bounded(len(output), LONGEST_OUTPUT, "item.output")
         return {"id": id, "object": "realtime.item", "type": kind, "status": "completed", "call_id": call,
                 "output": output}  # fmt: skip
     if kind != "message" or item.get("role") not in ("user", "assistant", "system"):
@@ -118,7 +133,20 @@ def created(item: Item, fallback: str) -> Item:
                 f"item.content[{place}]",
             )
     parts = [{"type": part["type"], "text": part["text"]} for part in content]
-    return _message(id, item["role"], parts)
+    made = _message(id, item["role"], parts)
+    if made["role"] == "user":
+        _bounded(_size(made), LONGEST_TEXT, "item.content")
+    return made
+
+
+def _size(item: Item) -> int:
+    """Characters of what the client sent, with one for each part."""
+    return sum(len(part.get("text") or "") + 1 for part in item.get("content", ())) + len(item.get("output", ""))
+
+
+def _bounded(size: int, most: int, param: str) -> None:
+    if size > most:
+        raise Refused("text_too_long", f"it has {size} characters, and may have {most}: send less", param)
 
 
 def text_of(item: Item) -> str:

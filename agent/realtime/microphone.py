@@ -43,7 +43,7 @@ LEAD = RATE // 5
 class ClientMicrophone:
     """`streams.ports.Source` of what one client sends: sound, text, and the wish to stop. Never ends by itself.
 
-    held: nothing is heard until `judge` is called; then all that had come by then is, and the silence `TAIL`. What comes
+    held: nothing is heard until `judge` is called; then all that came before it is, and the silence `TAIL`. What comes
         later waits behind both, for the next `judge`
     most_s: seconds of sound that may wait;  skipped: samples of quiet that were passed over to catch up
     Its methods are called on the event loop and never wait.
