@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from agent.config import Config
+from agent.config import Config, load
 from agent.realtime import formats, orders
 from agent.realtime.beta import older
 from agent.realtime.dialogue import ASKED_NS, Dialogue
@@ -367,6 +367,12 @@ def test_settings_say_what_is_in_effect_and_what_means_nothing() -> None:
     assert held.detection is None and turns(Config().turns, held).min_wait_ms == 600_000
     eager = changed(held, {"turn_detection": {"type": "semantic_vad", "eagerness": "high"}}, running=True)
     assert turns(Config().turns, eager).max_wait_ms < Config().turns.max_wait_ms
+
+
+def test_no_echo_is_cancelled_whatever_is_configured() -> None:
+    engines = ("auto", "kalman", "none")
+    found = [configured(load(None, [f"echo.engine={each}"]), Settings()).echo.engine for each in engines]
+    assert found == ["none"] * 3
 
 
 def test_the_beta_has_its_own_names() -> None:

@@ -187,8 +187,11 @@ def _tools(wanted: Any) -> tuple[dict[str, Any], ...]:
 
 
 def configured(config: Config, settings: Settings) -> Config:
-    """The configuration of the session for these settings."""
-    config = replace(config, turns=turns(config.turns, settings))
+    """The configuration of the session for these settings.
+
+    No echo is cancelled, whatever is configured for others: how late a client plays what it is sent is not known here.
+    """
+    config = replace(config, turns=turns(config.turns, settings), echo=replace(config.echo, engine="none"))
     if settings.detection is not None and settings.detection.threshold is not None:
         threshold = settings.detection.threshold
         off = min(config.vad.threshold_off, max(threshold - 0.15, threshold / 2))
