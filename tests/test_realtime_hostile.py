@@ -10,7 +10,7 @@ import pytest
 from agent.realtime.app import Endpoint
 from agent.realtime.connection import Connection
 from agent.realtime.limits import RealtimeConfig
-from agent.realtime.outbox import Gone
+from agent.realtime.outbox import Gone, Outbox
 from streams import clock as clocks
 from tests.realtime_client import TOKEN, Ear, deaf, encoded, hearing, serving, voice, write
 
@@ -47,6 +47,7 @@ def test_garbage_is_answered_by_errors_and_the_conversation_goes_on() -> None:
                     (b"\xff\xfe", "invalid_message"),
                     ("[]", "invalid_event"),
                     ('{"type": "input_audio_buffer.append", "audio": "' + "A" * 70_000 + '"}', "message_too_large"),
+                    (json.dumps({"type": "hello", "note": "ä" * 40_000}, ensure_ascii=False), "message_too_large"),
                     ('{"type": "session.update", "session": {"turn_detection": 3}}', "invalid_value"),
                 ):
                     await socket.send(message)
@@ -144,6 +145,20 @@ def test_a_client_that_does_not_read_is_dropped_not_waited_for(limits: RealtimeC
         async with asyncio.timeout(12):
             await Connection(socket, deaf(), limits).run()
         assert socket.closed is not None and socket.closed[0] == 1013 and reason in socket.closed[1]
+
+    run(main())
+
+
+def test_what_waits_is_counted_in_bytes() -> None:
+    async def main() -> None:
+        socket = Stuck(100, False)
+        outbox = Outbox(socket, 1000, 1.0)
+        assert outbox.put("ä" * 300) and outbox.put("b" * 400)
+        running = asyncio.create_task(outbox.run())
+        await asyncio.sleep(0.01)
+        assert socket.reads == 98 and outbox.put("ä" * 500), "what was sent does not wait any more"
+        assert not outbox.put("b"), "1000 bytes wait already"
+        assert await running
 
     run(main())
 

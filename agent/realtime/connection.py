@@ -17,7 +17,7 @@ from agent.realtime.judging import Judging
 from agent.realtime.limits import RealtimeConfig
 from agent.realtime.microphone import ClientMicrophone
 from agent.realtime.orders import Order
-from agent.realtime.outbox import Gone, Outbox, Socket
+from agent.realtime.outbox import Gone, Outbox, Socket, size
 from agent.realtime.refusals import Refused
 from agent.realtime.settings import Settings, configured, turns
 from agent.realtime.watching import Gate, Watcher
@@ -112,7 +112,7 @@ class Connection:
                 return
             if isinstance(message, bytes):
                 self._refuse("invalid_message", "messages are text: send sound by input_audio_buffer.append")
-            elif len(message) > limit:
+            elif size(message) > limit:
                 self._refuse("message_too_large", f"the message is longer than {self._limits.message_kib} KiB")
             else:
                 self._out(self._dialogue.client(message, self._clock.now()))

@@ -9,7 +9,7 @@ class RealtimeConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The endpoint `/v1/realtime`.
 
     connections: how many may talk at the same time, each with ears, voice and turns of its own
-    minutes: how long one may last;  message_kib: longest message of a client
+    minutes: how long one may last;  message_kib: longest message of a client, as bytes of UTF-8
     messages_per_s: how many it may send, over some seconds;  backlog_s: seconds of its sound that may wait to be heard
     behind_kib: what may wait to be read by it;  stuck_s: how long it may read nothing: then it is dropped
     function_s: how long it may take to give the result of a function;  grace_s: what is being said when it leaves is

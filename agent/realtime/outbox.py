@@ -22,13 +22,18 @@ class Socket(Protocol):
         """Close the connection. code: of RFC 6455, section 7.4.1"""
 
 
+def size(text: str) -> int:
+    """Bytes of `text` on the wire."""
+    return len(text) if text.isascii() else len(text.encode(errors="surrogatepass"))
+
+
 class Outbox:
     """most: bytes that may wait;  stuck_s: how long one message may take"""
 
     def __init__(self, socket: Socket, most: int, stuck_s: float) -> None:
         self._socket, self._most, self._stuck = socket, most, stuck_s
         self._queue: deque[str] = deque()
-        self._waiting = 0
+        self._waiting = 0  # bytes in the queue
         self._filled = asyncio.Event()
         self._ended = False
 
@@ -36,12 +41,12 @@ class Outbox:
         """Queue a message. Returns False, and drops all that waits, if that would be too much."""
         if self._ended:
             return True
-        if self._waiting + len(text) > self._most:
+        if self._waiting + size(text) > self._most:
             self.end()
             self._queue.clear()
             return False
         self._queue.append(text)
-        self._waiting += len(text)
+        self._waiting += size(text)
         self._filled.set()
         return True
 
@@ -59,7 +64,7 @@ class Outbox:
                 self._filled.clear()
                 await self._filled.wait()
             text = self._queue.popleft()
-            self._waiting -= len(text)
+            self._waiting -= size(text)
             try:
                 async with asyncio.timeout(self._stuck):
                     await self._socket.send(text)
