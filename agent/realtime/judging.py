@@ -1,7 +1,7 @@
 """Turns that the client ends itself: when all of one has been heard, the turn-taker is told that it is over.
 
-Until then its waits are without end, so that a pause within the turn does not part it. The waits are set from a tap, not
-by a packet: why such a session cannot be replayed is told in `agent.realtime`.
+Until then its waits are without end, so that a pause within the turn does not part it. The waits are set from a tap,
+not by a packet: why such a session cannot be replayed is told in `agent.realtime`.
 """
 
 from typing import Any
