@@ -20,6 +20,8 @@ from streams.topics import FEEDBACK
 from streams.types import Action, Fault, Outcome, PlayStarted, Samples, Say
 from streams.worker import Worker
 
+UNHEARD = "nobody could hear it: the loudspeaker is gone"
+
 
 class SpeechActuator:
     """`embodied.ports.Actuator` for `Say`. Made inside the running loop; the speaker must sound at the voice's rate.
@@ -32,6 +34,10 @@ class SpeechActuator:
     when it was cut ends as "fenced", else as "cut" (or "done" if every word had been heard); its result is the
     text up to the last word heard, as written. A voice that fails ends its `Say` as "failed", is told by a
     `Fault`, and the next `Say` is tried. In virtual time the voice is called inline and its cost charged.
+
+    When the speaker has given up (`Speaker.listen`'s `gone`), every `Say` that waits or sounds ends as "failed", with
+    what had been heard of it; one that is performed later is given to the speaker again, and ends in the same way
+    unless its device has come back.
     """
 
     name = "speech"
@@ -66,7 +72,7 @@ class SpeechActuator:
         self._flushing = 0  # flushes of the speaker that it has not told the end of
         self._worker = Worker(clock, "voice")
         self._closed = False
-        speaker.listen(self._sounded)
+        speaker.listen(self._sounded, self._gone)
 
     async def perform(self, action: Action) -> Outcome:
         """Speak a `Say` and return once it has been heard, or cut. Cancelling cuts it and returns what was heard."""
@@ -199,6 +205,14 @@ class SpeechActuator:
         self._settle()
         self._hold()
         self._progress.set()
+
+    def _gone(self) -> None:
+        """The speaker cannot be heard: nothing more of what is queued will be."""
+        for utterance in self._queue:
+            if not utterance.was_cut():
+                utterance.unheard = UNHEARD
+        self._drop(list(self._queue))
+        self._hold()
 
     def _tell(self, utterance: Utterance) -> None:
         account = utterance.account

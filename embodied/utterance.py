@@ -15,6 +15,7 @@ class Utterance:
     complete: the voice has given all of it, or never will;  failure: why the voice failed, "" if it did not
     started: its first sample has left the speaker, and that has been told
     cut: nothing more of it is to be heard; how much was, the speaker may yet have to tell (`known`)
+    unheard: why it was cut, if the speaker could not play it; "" otherwise
     """
 
     def __init__(self, say: Say, over: "asyncio.Future[Outcome]") -> None:
@@ -27,6 +28,7 @@ class Utterance:
         self.failure = ""
         self.started = False
         self.cut = False
+        self.unheard = ""
 
     @property
     def end(self) -> int:
@@ -56,6 +58,8 @@ class Utterance:
             return say_outcome(say, "failed", heard, self.failure)
         if not self.cut or (self.complete and words and len(words) == len(account.marks)):
             return say_outcome(say, "done", say.text)
+        if self.unheard:
+            return say_outcome(say, "failed", heard, self.unheard)
         if account.base is None or account.base >= self.end:
             return say_outcome(say, "fenced", "", "nothing of it was heard before the cut")
         return say_outcome(say, "cut", heard)

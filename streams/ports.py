@@ -110,8 +110,13 @@ class Speaker(Protocol):
     def resume(self) -> None:
         """Go on from the very sample that was next."""
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` after every block that carried speech."""
+    def listen(self, listener: Listener, gone: Callable[[], None] | None = None) -> None:
+        """Call `listener` after every block that carried speech.
+
+        gone: called when the device has gone and what is queued has waited for it in vain, for a few seconds at most.
+        Nothing of it has sounded: who wrote it should `flush`. What stays queued is heard should the device come back,
+        and until then `gone` is called again and again.
+        """
 
     def device(self) -> AbstractAsyncContextManager[None]:
         """The running device: sound plays while this context is open."""

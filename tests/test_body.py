@@ -19,6 +19,7 @@ from embodied.tools import default_tools
 from embodied.voices.scripted import ToneVoice
 from streams.bus import Bus
 from streams.clock import MS, SECOND, Clock, run
+from streams.devices.remote_speaker import RemoteSpeaker
 from streams.devices.speaker import SimulatedSpeaker
 from streams.topics import ACTION, FEEDBACK, PLAYBACK
 from streams.types import (
@@ -31,9 +32,11 @@ from streams.types import (
     Outcome,
     Pause,
     Played,
+    PlayStarted,
     Resume,
     Say,
 )
+from tests.far_player import FarPlayer
 
 Script = list[tuple[float, Action]]
 
@@ -383,6 +386,114 @@ def test_from_hush_to_the_flushed_speaker_in_real_time() -> None:
     took = run(main())
     print(f"Hush to flush: p50 {took[len(took) // 2] * 1e6:.0f} us, max {took[-1] * 1e6:.0f} us")
     assert took[len(took) // 2] < 0.001
+
+
+def unheard(script: Script, *, away: float, back: float = 1e6) -> list[Any]:
+    """FEEDBACK and PLAYBACK of `script`, the loudspeaker gone from second `away` to second `back`."""
+
+    async def main() -> list[Any]:
+        clock = Clock()
+        bus = Bus(clock)
+        tap = bus.open(FEEDBACK, PLAYBACK)
+        speaker = RemoteSpeaker(bus, clock, 16000)
+        speech = SpeechActuator(ToneVoice(16000, word_ms=200, gap_ms=0), speaker, bus, clock)
+        sounded = 0
+        with bus.open(ACTION, reader="body") as lane:
+            async with speaker.device(), asyncio.TaskGroup() as group:
+                body = group.create_task(Body([speech]).run(lane, bus, clock))
+                players = []
+
+                def attach() -> None:
+                    player = FarPlayer(speaker, clock, 1, latency_ms=5, jitter_ms=10)
+                    players.append((player, group.create_task(player.run())))
+                    speaker.attach(player)
+
+                def lose() -> None:
+                    players[-1][0].connected = False
+                    speaker.detach("the page has gone.")
+
+                attach()
+                clock.call_at(round(away * SECOND), lose)
+                clock.call_at(round(back * SECOND), attach)
+                for second, action in script:
+                    await clock.sleep_until(round(second * SECOND))
+                    bus.publish(ACTION, clock.now(), action)
+                await asyncio.sleep(20)
+                bus.close(ACTION)
+                await body
+                for player, task in players:
+                    task.cancel()
+                    sounded += len({index for index, *_ in player.heard})
+        await speech.aclose()
+        packets = []
+        while (packet := tap.take()) is not None:
+            packets.append(packet)
+        told = sum(len(packet.data.samples) for packet in packets if packet.topic is PLAYBACK)
+        assert told <= sounded, "PLAYBACK has only what sounded"
+        return packets
+
+    return run(main(), virtual=True)
+
+
+GONE = "nobody could hear it: the loudspeaker is gone"
+
+
+def test_what_nobody_could_hear_is_told_as_failed_and_nothing_of_it_as_heard() -> None:
+    script: Script = [
+        (0, Say("one two three four five six", turn=1, id=1)),
+        (0, Say("never", turn=1, id=2)),  # queued behind it
+        (8, Say("nor this", turn=2, id=3)),  # later, still away: the same wait
+        (12, Pause(3)),
+        (12, Say("nor what is paused", turn=3, id=4)),
+        (18, Resume(3)),
+        (18.5, Say("here again", turn=4, id=5)),
+    ]
+    packets = unheard(script, away=0.75, back=19)
+    ended = outcomes(packets)
+    told = {number: (outcome.status, outcome.detail) for number, outcome in ended.items()}
+    assert told == {**dict.fromkeys((1, 2, 3, 4), ("failed", GONE)), 5: ("done", "")}
+    words = {number: [p.data.text for p in packets if getattr(p.data, "id", 0) == number and isinstance(p.data, Played)]
+             for number in ended}  # fmt: skip
+    assert words[1] and ended[1].result == " ".join(words[1]) and len(words[1]) < 4
+    assert [words[2], words[3], words[4]] == [[], [], []]
+    assert words[5] == ["here", "again"]
+    assert {p.data.id for p in packets if isinstance(p.data, PlayStarted)} == {1, 5}
+    at = {p.data.id: p.at / SECOND for p in packets if isinstance(p.data, Outcome)}
+    assert at[1] == at[2] == pytest.approx(3.75)
+    assert (at[3], at[4]) == (pytest.approx(11, abs=0.1), pytest.approx(15, abs=0.1))
+
+
+def test_a_cut_while_the_loudspeaker_is_gone_is_a_cut() -> None:
+    packets = unheard([(0, Say("one two three four five six", turn=1, id=1)), (1.5, Hush(1))], away=0.75)
+    outcome = outcomes(packets)[1]
+    assert outcome.status == "cut" and outcome.result.startswith("one")
+    assert next(p.at for p in packets if isinstance(p.data, Outcome)) == 1.5 * SECOND
+
+
+SPOKEN = ["say", "say", "hush", "pause", "resume"]
+SAYS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9), st.sampled_from(SPOKEN)))
+
+
+@settings(max_examples=50, deadline=None)
+@given(SAYS, st.integers(0, 60), st.integers(1, 80))
+def test_whenever_it_goes_every_say_ends_once_and_only_what_sounded_is_told(
+    plan: list[tuple[int, int, str]], away: int, back: int
+) -> None:
+    script: Script = []
+    second = 0.0
+    for number, (wait, words, kind) in enumerate(plan, 1):
+        second += wait / 20
+        made = {"say": Say(" ".join(["word"] * words), turn=number, id=number), "hush": Hush(number - 1)}
+        made |= {"pause": Pause(number), "resume": Resume(number)}  # type: ignore[dict-item]
+        script.append((second, made[kind]))
+    script.append((second, Resume(len(plan) + 1)))
+    packets = unheard(script, away=away / 10, back=(away + back) / 10)
+    ended = outcomes(packets)
+    assert set(ended) == {action.id for _, action in script if isinstance(action, Say)}
+    for number, outcome in ended.items():
+        told = [p.data.text for p in packets if isinstance(p.data, Played) and p.data.id == number]
+        assert outcome.result.split() == told
+        assert outcome.detail == GONE or outcome.status != "failed"
 
 
 class Drowsy(ToneVoice):

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Any
@@ -51,7 +52,11 @@ class Session:
         config = LoudspeakerConfig(engine=name, device=NAMES[name], period_ms=20, latency_ms=60)  # also under load
         self.speaker = Loudspeaker(self.bus, self.clock, rate, config, **settings)
         self.reports: list[tuple[int, int, int]] = []
-        self.speaker.listen(lambda played, t: self.reports.append((played, t, self.clock.now())))
+        self.gone: list[int] = []
+        self.speaker.listen(
+            lambda played, t: self.reports.append((played, t, self.clock.now())),
+            lambda: self.gone.append(self.clock.now()),
+        )
         self.blocks: list[Any] = []
         self.told: list[Any] = []
 
@@ -236,12 +241,16 @@ def test_the_sound_server_dies_and_comes_back(engine: Engine) -> None:
             await session.until(lambda: bool(session.of(Fault)), 3)
             assert session.clock.now() - killed < SECOND
             assert session.speaker.played < RATE
-            await session.until(lambda: session.speaker.played == RATE)  # in silence
+            left = session.speaker.played
+            await session.until(lambda: len(session.gone) == 2, 8)  # again and again
+            assert session.speaker.played == left, "nobody has heard it"
+            session.speaker.flush(lambda heard: None)
             await asyncio.to_thread(card.start)
             await session.until(lambda: bool(session.of(Recovered)))
             with card.listen() as ear:
-                session.speaker.write(said)
-                await session.until(lambda: session.speaker.played == RATE + len(said))
+                begin = session.speaker.write(said)
+                assert begin == left
+                await session.until(lambda: session.speaker.played == begin + len(said))
                 return session, await heard_by(ear)
 
     with sound_card(RATE, 1) as card:
@@ -250,6 +259,70 @@ def test_the_sound_server_dies_and_comes_back(engine: Engine) -> None:
     assert (fault.where, fault.error) == ("speaker", "SourceLost")
     assert NAMES[engine] in fault.message
     assert find(heard, said) + len(said) - 50 <= find(heard, said[-50:])
+
+
+class Sink:
+    """A device that takes a block whenever one is due, and can be pulled out; an engine that has no other."""
+
+    name, moves, device, latency_ns = "sink", False, "sink", 0
+
+    def __init__(self) -> None:
+        self.there = True
+        self._thread: threading.Thread | None = None
+        self._open = False
+
+    def devices(self) -> list[Any]:
+        return []
+
+    def open_output(
+        self, device: Any, rate: int, block: int, latency: int, ask: Callable[[bool], bytes | None]
+    ) -> "Sink":
+        if not self.there:
+            raise SourceError("it is not there.")
+        self.rate, self.block, self._open = rate, block, True
+
+        def play() -> None:
+            due = time.monotonic()
+            while self._open and self.there:
+                due += block / rate
+                time.sleep(max(0.0, due - time.monotonic()))
+                ask(False)
+
+        self._thread = threading.Thread(target=play)
+        self._thread.start()
+        return self
+
+    def alive(self) -> bool:
+        return self.there
+
+    def close(self) -> None:
+        self._open = False
+        if self._thread is not None:
+            self._thread.join()
+
+
+def test_it_comes_back_in_the_middle_of_what_waits_and_is_the_only_one_that_takes_it() -> None:
+    async def main() -> Session:
+        sink = Sink()
+        session = Session("sounddevice", engine=sink)
+        async with session.speaker.device():
+            session.speaker.write(speech(3.0))
+            await asyncio.sleep(0.3)
+            sink.there = False
+            await session.until(lambda: len(session.gone) == 1)
+            lost = next(packet.at for packet in session.told if isinstance(packet.data, Fault))
+            assert 1.9 * SECOND < session.gone[0] - lost < 4 * SECOND
+            left = session.speaker.played
+            assert 0 < left < RATE
+            sink.there = True
+            await session.until(lambda: session.speaker.played == 3 * RATE, 12)
+            return session
+
+    session = clocks.run(main())
+    played = [index for index, *_ in session.reports]
+    assert played == sorted(set(played)), "reports never go back"
+    spoken = np.concatenate([packet.data.samples for packet in session.blocks])
+    assert np.count_nonzero(np.abs(spoken) >= 500) >= 3 * RATE, "each block was played, none of them to nobody"
 
 
 def test_a_device_that_refuses_the_rate_is_resampled(card: SoundCard) -> None:

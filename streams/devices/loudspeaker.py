@@ -17,7 +17,7 @@ from streams.topics import FEEDBACK, PLAYBACK
 from streams.types import Audio, Fault, Feedback, Gauge, Recovered, Samples
 
 WAIT_S = 2.0
-"""So long what is queued waits for a device that has gone; then it is counted as played, at its pace."""
+"""So long what is queued waits for a device that has gone; then it is given up."""
 GAUGE_S = 10
 IDLE_BLOCKS = 8
 """So many silent blocks at a time are looked at: nothing waits for them."""
@@ -56,10 +56,10 @@ class Loudspeaker:
 
     `device()` raises `SourceError` or `DependencyMissing` if it cannot be opened; it needs real time. A device that
     asks for nothing for 500 ms, or stops, is a `Fault` "SourceLost"; it is opened again (after 0.25 s, then less and
-    less often, for ever), then `Recovered`. What is queued waits for it for 2 s; then it goes on in silence, at its
-    pace, and listeners are told as if it sounded, so that nothing waits for ever; nothing is published on PLAYBACK
-    then. Every 10 s: `Gauge` "latency_ms"; a device that ran dry is a `Fault` "Underrun" and `Recovered`. All say
-    where="speaker". Leaving closes the device in a thread, and waits 2 s for it at most.
+    less often, for ever), then `Recovered`. What is queued when it goes, or written while it is away, waits for it for
+    2 s, paused or not; then who listens is told (`gone`), so that nothing waits for ever. Only what the device has
+    taken is counted, and on PLAYBACK. Every 10 s: `Gauge` "latency_ms"; a device that ran dry is a `Fault` "Underrun"
+    and `Recovered`. All say where="speaker". Leaving closes the device in a thread, and waits 2 s for it at most.
     """
 
     name = "speaker"
@@ -81,6 +81,8 @@ class Loudspeaker:
         self._outlet = Outlet(rate, rate, rate * self.config.period // 1000)
         self._feed: Feed | None = None
         self._listeners: list[Listener] = []
+        self._gone: list[Callable[[], None]] = []  # who is told that it is gone
+        self._since = 0  # when what is queued began to wait for a device that is away
         self._sounding: deque[tuple[int, int]] = deque()  # (index, when its last sample sounds)
         self._played = 0
         self._woken = asyncio.Event()
@@ -94,6 +96,8 @@ class Loudspeaker:
 
     def write(self, samples: Samples) -> int:
         """Queue int16[samples]; returns the index (in the count of `played`) at which they will begin."""
+        if not self._waiting:
+            self._since = self._clock.now()
         return self._outlet.write(samples)
 
     def flush(self, told: Callable[[int], None]) -> None:
@@ -108,9 +112,11 @@ class Loudspeaker:
         """Go on from the very sample that was next."""
         self._outlet.paused = False
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` after every block that carried speech."""
+    def listen(self, listener: Listener, gone: Callable[[], None] | None = None) -> None:
+        """Call `listener` after every block that carried speech; `gone` when what is queued has waited for 2 s."""
         self._listeners.append(listener)
+        if gone is not None:
+            self._gone.append(gone)
 
     @asynccontextmanager
     async def device(self) -> AsyncIterator[None]:
@@ -181,7 +187,7 @@ class Loudspeaker:
             self._tell(Fault(self.name, "SourceLost", f"{name} has gone: {reason}; it is opened again when it can."))
             reopening = group.create_task(self._reopen(opening), name="reopen the speaker")
             try:
-                await self._play_to_nobody(reopening)
+                await self._await_device(reopening)
             finally:
                 reopening.cancel()
             self._tell(Recovered(self.name, f"{opening.stream.device if opening.stream else name} is back"))
@@ -196,8 +202,7 @@ class Loudspeaker:
                 wait_s = min(wait_s, max(0.0, (self._sounding[0][1] - self._clock.now()) / SECOND))
             await self._wait(feed, wait_s)
             quiet = 0.0 if feed.taken else quiet + wait_s
-            while feed.taken:
-                self._took(feed.taken.popleft(), feed.block)
+            self._account(feed)
             self._outlet.settle()
             self._sounded(self._clock.now())
             self._measure(opening.stream, feed)
@@ -215,6 +220,10 @@ class Loudspeaker:
                     await self._woken.wait()
             except TimeoutError:
                 pass
+
+    def _account(self, feed: Feed) -> None:
+        while feed.taken:
+            self._took(feed.taken.popleft(), feed.block)
 
     def _took(self, taken: Taken, block: int) -> None:
         """The device has taken a block: it can no longer be called back."""
@@ -250,22 +259,25 @@ class Loudspeaker:
 
     # --- while it is not there
 
-    async def _play_to_nobody(self, reopening: "asyncio.Task[None]") -> None:
-        """Wait for the device; after a while let go on what is queued, in silence."""
-        await asyncio.wait({reopening}, timeout=WAIT_S)
-        t = self._clock.now()
+    @property
+    def _waiting(self) -> bool:
+        """Something is queued, as far as is known."""
+        return self._outlet.written > self._played
+
+    async def _await_device(self, reopening: "asyncio.Task[None]") -> None:
+        """Wait for the device; tell who listens when what is queued has waited for too long."""
+        self._since = self._clock.now()
         while not reopening.done():
-            t += self._outlet.block * SECOND // self._outlet.device_rate
-            await self._clock.sleep_until(t)
-            piece = self._outlet.pop()
-            if piece is not None:
-                self._report(piece.end, t)
-                self._outlet.settle()
+            await asyncio.wait({reopening}, timeout=LOOK_S)
+            now = self._clock.now()
+            tried = self._feed is not None and self._feed.live  # a device has been opened, and may be playing
+            if self._waiting and not tried and now - self._since >= WAIT_S * SECOND:
+                self._since = now
+                for gone in self._gone:
+                    gone()
 
     async def _reopen(self, opening: Opening) -> None:
-        if self._feed is not None:
-            self._feed.live = False
-        await opening.close()
+        await self._close(opening)
         for pause in backoff():
             await asyncio.sleep(pause)
             try:
@@ -275,7 +287,17 @@ class Loudspeaker:
             await asyncio.sleep(LOOK_S)
             if self._feed is not None and self._feed.taken:
                 return
-            await opening.close()
+            await self._close(opening)
+
+    async def _close(self, opening: Opening) -> None:
+        """Close the device. What it has taken up to the end is counted: it cannot be called back."""
+        feed = self._feed
+        if feed is not None:
+            feed.live = False
+        await opening.close()
+        if feed is not None:
+            self._account(feed)
+            self._sounded(None)
 
     def _tell(self, what: Feedback) -> None:
         self._publisher.publish(FEEDBACK, self._clock.now(), what)

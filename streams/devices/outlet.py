@@ -57,6 +57,11 @@ class Outlet:
     def __len__(self) -> int:
         return len(self._queue)
 
+    @property
+    def written(self) -> int:
+        """Index after the last sample written, and not taken back."""
+        return self._written
+
     def write(self, samples: Samples) -> int:
         """Queue int16[samples]; returns the index of the first."""
         begin = self._written

@@ -75,15 +75,18 @@ class RemoteSpeaker:
     rate: Hertz;  ahead_ms: how far it is sent before what is reported played;  piece_ms: at most in one piece
     answer_ms: how long an answer to a flush is waited for; then what was reported played was all that was heard
     stall_ms: a player that makes no progress for so long is told (`Fault` of "speaker"), given up, and taken back when
-        it answers;  grace_ms: how long speech is held for a player that was lost, before it goes on to nobody
+        it answers
+    grace_ms: how long speech is held for a player that was lost, before it is given up
+    alone_ms: the same while there is none and none is missed: never attached, or detached by wish
     numbers: of flushes
 
     Heard is what the player says, but never more than was sent to it, never sooner than sound takes, and never less
     than it said before; the first of each kind that is not believed is told by a `Fault`. It is published on PLAYBACK
     at its place on the sample clock of the session, blocks never overlapping, and the listeners are called. With no
-    player it plays into nothing at the pace of the session's clock, so that a conversation goes on without one.
-    Indices are never used twice: after a flush, what is written lies behind all that was written before. A player that
-    is attached while something is being said goes on from the last sample reported.
+    player nothing is heard: what is queued waits for one, paused or not, and then who listens is told (`gone`), so that
+    a conversation goes on without one. Indices are never used twice: after a flush, what is written lies behind all
+    that was written before. A player that is attached while something is being said goes on from the last sample
+    reported.
     """
 
     name = "speaker"
@@ -99,6 +102,7 @@ class RemoteSpeaker:
         answer_ms: int = 1000,
         stall_ms: int = 3000,
         grace_ms: int = 3000,
+        alone_ms: int = 500,
         fade_ms: int = 5,
         numbers: Iterator[int] | None = None,
     ) -> None:
@@ -106,11 +110,12 @@ class RemoteSpeaker:
         self._publisher, self._clock = publisher, clock
         self._ahead = rate * ahead_ms // 1000
         self._size = max(1, rate * piece_ms // 1000)
-        self._block = max(1, rate // 50)
         self._fade = rate * fade_ms // 1000
-        self._answer, self._stall, self._grace = answer_ms * MS, stall_ms * MS, grace_ms * MS
+        self._answer, self._stall = answer_ms * MS, stall_ms * MS
+        self._grace, self._alone = grace_ms * MS, alone_ms * MS
         self._numbers = numbers or count(1)
         self._listeners: list[Listener] = []
+        self._gone: list[Callable[[], None]] = []  # who is told that nobody hears it
         self._pieces: deque[_Piece] = deque()
         self._written = 0  # index of what is written next
         self._played = 0
@@ -120,11 +125,11 @@ class RemoteSpeaker:
         self._flushes: deque[_Flush] = deque()
         self._player: Player | None = None
         self._deaf: int | None = None  # number of the flush whose answer a stalled player owes
-        self._hold_until = 0
+        self._patience = self._alone  # how long speech waits for a player now
+        self._due = 0  # when what waits without a player is given up
+        self._expiry: asyncio.TimerHandle | None = None
         self._orphan = False  # speech was left without a player, which was told
         self._open = False
-        self._wake = asyncio.Event()
-        self._epoch = 0  # changes with every change of what is to be played to nobody
         self._laid = 0  # place on the session's sample clock after the last block published
         self._begin_player()
 
@@ -151,17 +156,18 @@ class RemoteSpeaker:
     def write(self, samples: Samples) -> int:
         """Queue int16[samples]; returns the index (in the count of `played`) at which they will begin."""
         begin = self._written
+        if not self._pieces:
+            self._due = max(self._due, self._clock.now() + self._patience)
         for place in range(0, len(samples), self._size):
             piece = samples[place : place + self._size]
             self._pieces.append(_Piece(self._written, piece))
             self._written += len(piece)
         self._send()
-        self._wake.set()
+        self._expect()
         return begin
 
     def flush(self, told: Callable[[int], None]) -> None:
         """Drop what is queued. `told` is called when the player has answered, or has gone, or after `answer_ms`."""
-        self._epoch += 1
         while self._pieces and self._pieces[-1].begin >= self._sent:
             self._pieces.pop()
         self._sent = self._written
@@ -180,7 +186,6 @@ class RemoteSpeaker:
         """Hold the queue; silence as soon as the player hears of it."""
         if not self._paused:
             self._paused = True
-            self._epoch += 1
             if self._reachable is not None:
                 self._reachable.pause()
 
@@ -189,34 +194,34 @@ class RemoteSpeaker:
         if self._paused:
             self._paused = False
             self._progress = self._clock.now()
-            self._wake.set()
             if self._reachable is not None:
                 self._reachable.resume()
                 self._guard()
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` after every report of progress."""
+    def listen(self, listener: Listener, gone: Callable[[], None] | None = None) -> None:
+        """Call `listener` after every report of progress; `gone` when what is queued waited for a player in vain."""
         self._listeners.append(listener)
+        if gone is not None:
+            self._gone.append(gone)
 
     @asynccontextmanager
     async def device(self) -> AsyncIterator[None]:
         """Reports are believed while this context is open. When it closes the player is flushed, and forgotten."""
         self._open = True
         self._send()
-        async with asyncio.TaskGroup() as group:
-            alone = group.create_task(self._play_to_nobody(), name="speaker")
-            try:
-                yield
-            finally:
-                player, self._player = self._player, None
-                self._settle()
-                self._open = False
-                if self._watch is not None:
-                    self._watch.cancel()
-                if player is not None:
-                    player.flush(next(self._numbers))
-                    player.resume()
-                alone.cancel()
+        self._expect()
+        try:
+            yield
+        finally:
+            player, self._player = self._player, None
+            self._settle()
+            self._open = False
+            for timer in (self._watch, self._expiry):
+                if timer is not None:
+                    timer.cancel()
+            if player is not None:
+                player.flush(next(self._numbers))
+                player.resume()
 
     # --- the player
 
@@ -228,7 +233,6 @@ class RemoteSpeaker:
         self._deaf = None
         self._begin_player()
         self._sent = self._played
-        self._epoch += 1
         if self._paused:
             player.pause()
         self._recovered()
@@ -242,14 +246,14 @@ class RemoteSpeaker:
         self._settle()
         if self._watch is not None:
             self._watch.cancel()
+        self._patience = self._grace if lost else self._alone
         if lost and self._pieces and self._open:
-            self._hold_until = self._clock.now() + self._grace
             self._orphan = True
             self._fault(
                 "SourceLost",
-                f"{lost} What was being said waits {self._grace / SECOND:g} s for it, then goes on to nobody.",
+                f"{lost} What was being said waits {self._grace / SECOND:g} s for it, then is given up.",
             )
-        self._wake.set()
+        self._miss(self._patience)
 
     def report(self, index: int, time_ns: int) -> None:
         """By `time_ns` of the player's own clock, all it was sent up to `index` has left its loudspeaker."""
@@ -276,7 +280,6 @@ class RemoteSpeaker:
             self._deaf = None
             self._begin_player()
             self._sent = self._played
-            self._epoch += 1
             if self._paused and self._player is not None:
                 self._player.pause()
             self._recovered()
@@ -414,13 +417,12 @@ class RemoteSpeaker:
         self._player.flush(self._deaf)
         self._fault(
             "SourceLost",
-            f"the player makes no progress for {self._stall / SECOND:g} s: what is said goes on to nobody.",
+            f"the player makes no progress for {self._stall / SECOND:g} s: what is being said is given up.",
         )
-        self._epoch += 1
-        self._wake.set()
+        self._patience = self._grace
+        self._miss(0)
 
     def _recovered(self) -> None:
-        self._hold_until = 0
         if self._orphan and self._open:
             self._orphan = False
             self._publisher.publish(FEEDBACK, self._clock.now(), Recovered(self.name, "a player is there again"))
@@ -436,26 +438,27 @@ class RemoteSpeaker:
 
     # --- without a player
 
-    async def _play_to_nobody(self) -> None:
-        while True:
-            if self._reachable is not None or self._paused or not self._pieces:
-                self._wake.clear()
-                await self._wake.wait()
-                continue
-            epoch, begin, done = self._epoch, max(self._clock.now(), self._hold_until), 0
-            while self._pieces and epoch == self._epoch and self._reachable is None:
-                ready = min(self._block, sum(len(piece.samples) for piece in list(self._pieces)[:2]))
-                done += ready
-                t = begin + round(done * SECOND / self.rate)
-                await self._clock.sleep_until(t)
-                if epoch != self._epoch or self._reachable is not None or not self._pieces:
-                    break
-                self._hear(self._nth(ready), t)
+    def _miss(self, wait: int) -> None:
+        """There is no player any more: what is queued is given up in `wait` ns, unless one comes."""
+        self._due = self._clock.now() + wait
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+        self._expect()
 
-    def _nth(self, samples: int) -> int:
-        """Index after the next `samples` samples that wait."""
-        for piece in self._pieces:
-            if len(piece.samples) >= samples:
-                return piece.begin + samples
-            samples -= len(piece.samples)
-        return self._written
+    def _expect(self) -> None:
+        if self._expiry is None and self._forlorn:
+            self._expiry = self._clock.call_at(self._due, self._expire)
+
+    @property
+    def _forlorn(self) -> bool:
+        """Something waits, and there is no player to hear it from."""
+        return self._open and self._reachable is None and bool(self._pieces)
+
+    def _expire(self) -> None:
+        self._expiry = None
+        if self._forlorn and self._clock.now() >= self._due:
+            self._due = self._clock.now() + self._patience
+            for gone in self._gone:
+                gone()
+        self._expect()

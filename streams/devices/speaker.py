@@ -105,8 +105,8 @@ class SimulatedSpeaker:
             self._paused = False
             self._arm()
 
-    def listen(self, listener: Listener) -> None:
-        """Call `listener` after every block that carried speech."""
+    def listen(self, listener: Listener, gone: Callable[[], None] | None = None) -> None:
+        """Call `listener` after every block that carried speech. It is never gone."""
         self._listeners.append(listener)
 
     @asynccontextmanager
