@@ -342,6 +342,28 @@ def test_captions_show_what_is_known_and_heard(open_page: Open, server: PageServ
     expect(page.locator("#captions li")).to_have_count(0)
 
 
+def test_what_nobody_could_hear_can_be_read(open_page: Open, server: PageServer) -> None:
+    """Who only types has no loudspeaker here, and yet an answer."""
+    page = open_page()
+    page.click("#watch-only")
+    gone = {"action": "Say", "name": "", "status": "failed", "detail": "nobody could hear it"}
+    it = Scene()
+    it.typed(0.5, "what time is it")
+    it.put(0.6, "action", "Say", turn=1, id=901, text="It is five.")
+    it.put(1.1, "feedback", "Outcome", turn=1, id=901, result="", **gone)
+    it.put(2.0, "action", "Say", turn=2, id=902, text="You can ask me the time.")
+    it.put(2.1, "feedback", "PlayStarted", turn=2, id=902)
+    it.put(2.4, "feedback", "Played", turn=2, id=902, index=0, text="You", start_ns=0, end_ns=1, quality="exact")
+    it.put(5.0, "feedback", "Outcome", turn=2, id=902, result="You", **gone)
+    server.begin()
+    server.tell(it.done(voice=False))
+    expect(page.locator("#captions .note.faint .said")).to_have_text(
+        ["not heard: It is five.", "not heard: can ask me the time."]
+    )
+    expect(page.locator("#captions .agent .said")).to_have_text(["You"])
+    expect(page.locator("#captions .alarm")).to_have_count(0)
+
+
 def test_faces_are_boxed_and_told(open_page: Open, server: PageServer) -> None:
     page = open_page()
     it = Scene()

@@ -144,13 +144,17 @@ export class Story {
       return;
     }
     const row = this.#byKey.get(`a${turn}`);
+    const say = this.#says.get(id);
     this.#says.delete(id);
     if (!row) {
-      if (status === "failed" || status === "timeout") this.#note(t, `The agent could not speak: ${detail || status}`, "alarm");
+      if (status !== "failed" && status !== "timeout") return;
+      if (say?.text) this.#unheard(t, say.text);
+      else this.#note(t, `The agent could not speak: ${detail || status}`, "alarm");
       return;
     }
-    if (typeof result === "string" && (status === "done" || status === "cut")) row.said.set(id, result);
+    if (typeof result === "string" && ["done", "cut", "failed"].includes(status)) row.said.set(id, result);
     this.#join(row);
+    if (status === "failed" && say) this.#unheard(t, rest(say.text, result));
     const more = [...this.#says.values()].some((say) => say.turn === turn);
     if (status === "cut" || row.cut) {
       Object.assign(row, { state: "cut", detail: row.detail || detail });
@@ -158,6 +162,11 @@ export class Story {
       row.state = "done";
     }
     if (!more) this.onfinished(row);
+  }
+
+  /** What the agent had to say and nobody could hear: who only reads has the answer nevertheless. */
+  #unheard(t, text) {
+    if (text) this.#note(t, `not heard: ${text}`, "faint");
   }
 
   #join(row) {
@@ -175,4 +184,9 @@ export class Story {
     for (const map of [this.#ends, this.#says]) while (map.size > ROWS) map.delete(map.keys().next().value);
     this.rows = kept;
   }
+}
+
+/** What of `text` comes after `heard`, its beginning. */
+function rest(text, heard) {
+  return typeof heard === "string" && text.startsWith(heard) ? text.slice(heard.length).trim() : text;
 }
