@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
+import numpy as np
 from msgspec import Struct
 
 from agent.events import lines
@@ -20,13 +21,17 @@ from streams.devices.wav import WavTap
 from streams.errors import RecordingError, VisavisError
 from streams.recording import Recording
 from streams.recording.reader import header_of
-from streams.topics import ACTION, AUDIO, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE
-from streams.types import Fault
+from streams.topics import ACTION, AUDIO, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE, Topic
+from streams.types import Audio, Fault
 from streams.worker import Worker
 
 T = TypeVar("T")
 
 SOUND_RATE = 16_000
+DAY = 24 * 3600 * SECOND
+"""No sound is made of a recording that is longer: what has one packet at a time far away is nearly all silence."""
+STEP = 10 * SECOND
+HIGHEST = 192_000
 KEPT = 8
 """So many sounds, and so many tracks of pictures, are kept made."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._\-]{0,120}\.mcap")
@@ -117,7 +122,8 @@ class Shelf:
     async def store(self, name: str, chunks: AsyncIterator[bytes]) -> str:
         """Take in an upload; returns the name it got, which is another if there is one of that name.
 
-        Raises `UploadRefused`, and `RecordingError` for what is no recording; nothing is left of it then.
+        Makes the folder. Raises `UploadRefused`, and `RecordingError` for what is no recording or cannot be written;
+        nothing is left of it then.
         """
         if not _NAME.fullmatch(name):
             raise UploadRefused(f"a recording may not be called {name[:130]!r}: name it like 'visit.mcap'.")
@@ -125,7 +131,7 @@ class Shelf:
         part = self.folder / f".upload-{os.getpid()}-{self._uploads}"
         worker = Worker(self._clock, "upload")
         try:
-            await worker.begin(part.write_bytes, b"")
+            await worker.begin(_make, part)
             size = 0
             async for chunk in chunks:
                 size += len(chunk)
@@ -134,6 +140,9 @@ class Shelf:
                 await worker.begin(_append, part, chunk)
             await worker.begin(Recording.open, part)
             return await worker.begin(self._settle, part, name)
+        except OSError as error:
+            reason = error.strerror or error
+            raise RecordingError(f"{name} cannot be written in the folder {self.folder}: {reason}.") from error
         finally:
             worker.begin(_remove, part)
             worker.abandon()
@@ -153,7 +162,7 @@ class Shelf:
         async with self._making:
             if not target.exists():
                 part = target.with_suffix(".part")
-                await self._aside(make, part)
+                await self._aside(_whole, make, part)
                 part.rename(target)
                 self._tidy()
         return target
@@ -212,9 +221,22 @@ def _wall(header: object) -> str:
     return str(started.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
+def _make(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+
+
 def _append(path: Path, chunk: bytes) -> None:
     with path.open("ab") as file:
         file.write(chunk)
+
+
+def _whole(make: Callable[[Path], None], part: Path) -> None:
+    try:
+        make(part)
+    except BaseException:
+        _remove(part)
+        raise
 
 
 def _remove(path: Path) -> None:
@@ -231,7 +253,6 @@ def _piece(left: Iterator[str]) -> bytes:
 
 def _make_sound(path: Path, target: Path) -> None:
     """The same sound that `--both-out` writes while a session runs."""
-    recording = Recording.open(path)
     tap = WavTap(target, "both", SOUND_RATE)
     faults: list[Fault] = []
 
@@ -241,10 +262,13 @@ def _make_sound(path: Path, target: Path) -> None:
         with bus.open(*tap.reads, reader=tap.name) as lane:
             async with asyncio.TaskGroup() as group:
                 group.create_task(tap.run(lane, clock, faults.append))
-                for number, packet in enumerate(recording.packets(tap.reads)):
-                    bus.publish(packet.topic, packet.t, packet.data)
+                await clock.settle()  # it closes its file, once it has begun
+                for number, (topic, t, audio) in enumerate(_heard(path)):
+                    bus.publish(topic, t, audio)
                     if number % 100 == 0:
                         await clock.settle()
+                    if faults:
+                        break
                 bus.close(AUDIO, PLAYBACK)
 
     try:
@@ -253,6 +277,25 @@ def _make_sound(path: Path, target: Path) -> None:
         raise group.exceptions[0] from group
     if faults:
         raise RecordingError(f"the sound of {path.name} cannot be made: {faults[0].message}")
+
+
+def _heard(path: Path) -> Iterator[tuple[Topic[Audio], int, Audio]]:
+    """Its sound: topic, session time and block. What is long silent gets a sample of silence now and then, so that it
+    is written as it comes and does not lie in memory. Raises `RecordingError` for what no session can have heard."""
+    reached, rate = 0, SOUND_RATE
+    for packet in Recording.open(path).packets((AUDIO, PLAYBACK)):
+        t, audio = packet.t, packet.data
+        if t > DAY:
+            until = f"{t / 3600 / SECOND:.1f} hours"
+            raise RecordingError(f"the sound of {path.name} cannot be made: it is {until} long, and a day is the most.")
+        if not 0 < audio.rate <= HIGHEST:
+            raise RecordingError(f"the sound of {path.name} cannot be made: {audio.rate} Hz is no rate of sound.")
+        while t - reached > 2 * STEP:
+            reached += STEP
+            yield AUDIO, reached, Audio(np.zeros(1, np.int16), rate, -1)
+        reached = max(reached, t)
+        rate = audio.rate if packet.topic is AUDIO else rate
+        yield packet.topic, t, audio
 
 
 def _make_shots(path: Path, target: Path) -> list[Shot]:
