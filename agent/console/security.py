@@ -32,6 +32,7 @@ OPEN = ("/page/", "/healthz")
 """Paths that need no token: files without secrets, and whether we live."""
 _PROTOCOL_KEY = "openai-insecure-api-key."  # how clients of realtime APIs in browsers send a key: in a subprotocol
 
+_TOO_MANY = (429, "too many requests: wait a moment.")
 _TOKEN = "this page needs the token in its address: open the address that visavis printed when it started."
 
 
@@ -62,7 +63,9 @@ class Gate:
     """ASGI application before all others: it lets through who has the token, and puts the headers on every answer.
 
     token: what they must know;  host: the address that is listened on;  names: other names of this machine
-    origins: pages of other servers that may come in;  budget: requests that are answered, None for all
+    origins: pages of other servers that may come in
+    budget: requests of those who know the token;  files: requests for what needs none;  refusals: told as such
+    Each pays for its own (None: there is no limit), so that no stranger spends what others need.
     """
 
     def __init__(
@@ -74,6 +77,8 @@ class Gate:
         names: Iterable[str] = (),
         origins: Iterable[str] = (),
         budget: Budget | None = None,
+        files: Budget | None = None,
+        refusals: Budget | None = None,
     ) -> None:
         self._app = app
         self._token = token.encode()
@@ -83,14 +88,16 @@ class Gate:
             own = socket.gethostname().lower()
             self._names |= {own, f"{own}.local"}
         self._origins = {origin.rstrip("/").lower() for origin in origins}
-        self._budget = budget
+        self._budget, self._files, self._refusals = budget, files, refusals
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        status, reason = self._judge(scope)
+        status, reason, budget = self._judge(scope)
+        if budget is not None and not budget.spend():
+            status, reason = _TOO_MANY
 
         async def dressed(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
@@ -104,29 +111,28 @@ class Gate:
         else:
             await self._app(scope, receive, dressed)
 
-    def _judge(self, scope: Scope) -> tuple[int, str]:
-        """Status and reason of a refusal; (0, "") for who may come in."""
+    def _judge(self, scope: Scope) -> tuple[int, str, Budget | None]:
+        """Status and reason of a refusal, (0, "") for who may come in; and what it is paid from."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get("host", "")
         if not self._ours(host):
-            return 421, f"this server is not {host or 'named'}: open the address that visavis printed when it started."
+            reason = f"this server is not {host or 'named'}: open the address that visavis printed when it started."
+            return 421, reason, self._refusals
         origin = headers.get("origin", "")
         if origin and not self._welcome(origin, host):
-            return 403, f"a page of {origin} may not connect to this server."
+            return 403, f"a page of {origin} may not connect to this server.", self._refusals
         path = scope["path"]
-        if self._budget is not None and scope["type"] == "http" and not self._budget.spend():
-            return 429, "too many requests: wait a moment."
         if path.startswith(OPEN[0]) or path in OPEN:
-            return 0, ""
+            return 0, "", self._files
         given = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
         kind, _, credentials = headers.get("authorization", "").partition(" ")
         if kind.lower() == "bearer":
             given = credentials.strip()
         for each in scope.get("subprotocols", ()):
             given = each.removeprefix(_PROTOCOL_KEY) if each.startswith(_PROTOCOL_KEY) else given
-        if not secrets.compare_digest(given.encode(), self._token):
-            return 403, _TOKEN
-        return 0, ""
+        if not secrets.compare_digest(given.encode(errors="replace"), self._token):
+            return 403, _TOKEN, self._refusals
+        return 0, "", self._budget if scope["type"] == "http" else None  # pages are counted where they enter
 
     def _ours(self, host: str) -> bool:
         name = _name_of(host)
