@@ -12,10 +12,11 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from agent.console.protocol import BINARY_LIMIT
 from streams.errors import VisavisError
 
 GRACE_S = 2
+MESSAGE_BYTES = 16 << 20
+"""The longest message of a WebSocket, unless something else is said: that of uvicorn."""
 CONNECTIONS = 256
 
 
@@ -60,16 +61,19 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, sock: socket.socket, tls: Tls | None = None) -> AsyncIterator[None]:
+async def serving(
+    app: ASGIApp, sock: socket.socket, tls: Tls | None = None, *, max_size: int = MESSAGE_BYTES
+) -> AsyncIterator[None]:
     """Serve `app` on `sock` while this context is open. Leaving it waits for the last connection, but not long.
 
+    max_size: bytes of the longest message of a WebSocket; an application that wants less looks itself
     Raises `ConsoleError` for certificates that cannot be used.
     """
     try:
         config = uvicorn.Config(
             app,
             ws=_Protocol,
-            ws_max_size=BINARY_LIMIT,
+            ws_max_size=max_size,
             ws_ping_interval=10,
             ws_ping_timeout=10,
             ws_per_message_deflate=False,

@@ -17,7 +17,7 @@ WAITING_NS = 5 * SECOND
 MESSAGES_PER_S = 200.0
 OVER_S = 5.0
 CLOSE_S = 1.0
-POLICY_VIOLATION, GOING_AWAY, TRY_LATER = 1008, 1001, 1013
+POLICY_VIOLATION, GOING_AWAY, TRY_LATER, TOO_BIG = 1008, 1001, 1013, 1009
 
 
 class Outbox:
@@ -126,7 +126,11 @@ class Viewer:
             if not self._budget.spend():
                 self.end(f"more than {MESSAGES_PER_S:g} messages a second", POLICY_VIOLATION)
                 return
-            self._take(room, message.get("text"), message.get("bytes"))
+            text, data = message.get("text"), message.get("bytes")
+            if len(text or data or b"") > protocol.BINARY_LIMIT:  # what is mounted beside us may take longer ones
+                self.end(f"a message is longer than {protocol.BINARY_LIMIT} bytes", TOO_BIG)
+                return
+            self._take(room, text, data)
 
     def _take(self, room: Listening, text: str | None, data: bytes | None) -> None:
         try:
