@@ -11,6 +11,7 @@ from agent.remembered import configured
 
 TOKEN = "VISAVIS_TOKEN"
 """Environment variable with the token that pages must know; without it there is a new one for each start."""
+SPARE = 65_536  # bytes by which a message may be too long and is still refused in words
 LEAST = 16  # characters of a token that nobody guesses
 
 
@@ -52,6 +53,7 @@ def web(arguments: argparse.Namespace) -> int:
         announce=announce,
         assignments=arguments.set,
         mounts={PATH: application(settings, token, settings.realtime)},
+        mount_limit=settings.realtime.message_kib * 1024 + SPARE,
     )
     return execute(host, 1.0)
 

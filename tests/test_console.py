@@ -6,9 +6,12 @@ import shutil
 import ssl
 import struct
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -28,7 +31,7 @@ from agent.console.server import Tls
 from agent.console.settings import ConsoleConfig
 from agent.replay import Replay
 from agent.replaying import perform
-from streams.clock import run
+from streams.clock import Clock, run
 from streams.errors import VisavisError
 from streams.recording import Recording
 from streams.topics import AUDIO, PLAYBACK
@@ -168,6 +171,39 @@ def test_names_of_this_machine_and_welcome_origins_are_what_was_said(tmp_path: P
         assert await status(everywhere, host="1.2.3.4", origin="https://[bad") == 403
 
     run(main())
+
+
+def test_a_stranger_does_not_spend_what_the_owner_and_the_page_need() -> None:
+    from agent.console.security import Budget, Gate
+
+    async def nothing(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    async def main() -> None:
+        clock = Clock()
+        gate = Gate(
+            nothing, "t", "127.0.0.1", budget=Budget(clock, 1, 5), files=Budget(clock, 1, 5),
+            refusals=Budget(clock, 1, 5),
+        )  # fmt: skip
+
+        async def status(path: str, token: bytes, host: bytes = b"127.0.0.1") -> int:
+            codes: list[int] = []
+
+            async def send(message: Any) -> None:
+                codes.append(message.get("status", 0))
+
+            scope = {"type": "http", "path": path, "headers": [(b"host", host)], "query_string": b"token=" + token}
+            await gate(scope, None, send)  # type: ignore[arg-type]
+            return codes[0]
+
+        assert [await status("/", b"x") for _ in range(7)] == [403] * 5 + [429] * 2
+        assert await status("/", b"t", b"evil.example") == 429
+        assert [await status("/page/main.js", b"") for _ in range(6)] == [200] * 5 + [429]
+        assert [await status("/", b"t") for _ in range(6)] == [200] * 5 + [429]
+        await asyncio.sleep(2)
+        assert await status("/", b"t") == 200
+
+    run(main(), virtual=True)
 
 
 # --- a conversation
@@ -553,7 +589,145 @@ def test_the_recording_that_is_being_written_can_be_looked_at(tmp_path: Path) ->
     held(act, tmp_path, record=True)
 
 
+def test_an_upload_before_anything_was_recorded_makes_the_folder_and_one_that_cannot_be_is_said(tmp_path: Path) -> None:
+    from tests.sessions import made_up, tape
+
+    tape(tmp_path / "one.mcap", made_up(1.0))
+    content = (tmp_path / "one.mcap").read_bytes()
+    folder = tmp_path / "not" / "there"
+
+    async def act(host: Host) -> None:
+        sent = await ask(host, "/api/recordings?name=one.mcap", "POST", content=content)
+        assert sent.json() == {"name": "one.mcap"}
+        shutil.rmtree(tmp_path / "not")
+        (tmp_path / "not").write_text("a file")
+        refused = await ask(host, "/api/recordings?name=one.mcap", "POST", content=content)
+        assert refused.status_code == 422
+        assert str(folder) in refused.text
+
+    held(act, folder)
+
+
+def test_what_cannot_be_recorded_goes_on_without_and_pages_are_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+
+    async def act(host: Host) -> None:
+        async with opened(host.address) as page:
+            await page.send(type="record", on=True)
+            notice = await page.until(lambda page: page.messages("notice"), 20)
+            assert "cannot be recorded" in notice[0]["message"]
+            await page.until(lambda page: page.session["number"] == 2, 20)
+            assert page.session["recording"] is None
+            await page.send(type="text", text="what time is it")
+            await page.until(lambda page: page.of("Typed"))
+
+    held(act, tmp_path / "file" / "recordings")
+    with pytest.raises(VisavisError, match="no recordings in the folder"):
+        run(Host(config.load(None, LIGHT), recordings=tmp_path / "file" / "recordings", record=True).main())
+
+
+@pytest.mark.parametrize("hours", [23.0, 25.0, 10**6])
+def test_silence_without_end_fills_neither_memory_nor_disk(tmp_path: Path, hours: float) -> None:
+    from agent.console.recordings import _heard, _make_sound
+    from streams.errors import RecordingError
+    from streams.packet import Packet
+    from streams.types import Audio
+    from tests.sessions import tape
+
+    t = round(hours * 3600 * 10**9)
+    tape(tmp_path / "far.mcap", [Packet(AUDIO, t, t, 0, 0, Audio(np.ones(320, np.int16), 16_000, 0))])
+    if hours < 24:
+        places = [place for _, place, _ in _heard(tmp_path / "far.mcap")]
+        assert max(b - a for a, b in pairwise(places)) <= 20 * 10**9
+    else:
+        with pytest.raises(RecordingError, match="a day is the most"):
+            _make_sound(tmp_path / "far.mcap", tmp_path / "far.wav")
+        assert not (tmp_path / "far.wav").exists() or (tmp_path / "far.wav").stat().st_size < 1000
+
+
+def test_long_silences_are_where_they_were(tmp_path: Path) -> None:
+    import wave
+
+    from agent.console.recordings import _make_sound
+    from streams.packet import Packet
+    from streams.types import Audio
+    from tests.sessions import tape
+
+    def block(topic: Any, second: int, order: int) -> Any:
+        audio = Audio(np.full(16_000, order + 1, np.int16), 16_000, 16_000 * (second - 1))
+        return Packet(topic, second * 10**9, second * 10**9, order, order, audio)
+
+    tape(tmp_path / "a.mcap", [block(AUDIO, 1, 0), block(PLAYBACK, 65, 1), block(AUDIO, 200, 2)])
+    _make_sound(tmp_path / "a.mcap", tmp_path / "a.wav")
+    with wave.open(str(tmp_path / "a.wav"), "rb") as file:
+        frames = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+    expected = np.zeros((200 * 16_000, 2), np.int16)
+    expected[:16_000, 0], expected[64 * 16_000 : 65 * 16_000, 1], expected[199 * 16_000 :, 0] = 1, 2, 3
+    assert np.array_equal(frames, expected)
+
+
 # --- the program
+
+
+def test_cancelled_while_a_session_is_made_nothing_is_left(tmp_path: Path) -> None:
+    class Body:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    begun, go = threading.Event(), threading.Event()
+    bodies: list[Body] = []
+
+    def make(sources: Any, taps: Any, started: Any, speaker: Any) -> Any:
+        begun.set()
+        go.wait(10)
+        bodies.append(Body())
+        return SimpleNamespace(body=bodies[0])
+
+    async def main() -> None:
+        host = Host(config.load(None, LIGHT), recordings=tmp_path / "r", record=True, make=make)
+        running = asyncio.get_running_loop().create_task(host.main())
+        async with asyncio.timeout(20):
+            while not begun.is_set():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            assert list((tmp_path / "r").iterdir())
+            running.cancel()
+            await asyncio.wait([running])
+            go.set()
+            while list((tmp_path / "r").iterdir()):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert bodies[0].closed
+
+    run(main())
+
+
+def test_the_settings_are_those_of_the_configuration(tmp_path: Path) -> None:
+    settings = config.load(None, [*LIGHT, "console.name=Ada"])
+    assert Host(settings, recordings=tmp_path).settings.name == "Ada"
+
+
+def test_what_is_mounted_may_take_longer_messages_than_the_console(tmp_path: Path) -> None:
+    async def other(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await receive()
+        message = await receive()
+        await send({"type": "websocket.send", "text": str(len(message["bytes"]))})
+
+    async def act(host: Host) -> None:
+        netloc, token = where(host.address)
+        async with connect(f"ws://{netloc}/v1/realtime?token={token}") as long:
+            await long.send(bytes(900_000))
+            assert await long.recv() == "900000"
+        async with connect(f"ws://{netloc}/ws?token={token}") as page:
+            await page.send(bytes(900_000))
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    await page.recv()
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1009
+
+    held(act, tmp_path, mounts={"/v1/realtime": other}, mount_limit=1_000_000)
 
 
 def test_a_session_that_fails_ends_the_program_and_pages_are_told(tmp_path: Path) -> None:

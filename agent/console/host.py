@@ -5,6 +5,7 @@ clock, its own bus and, if it is recorded, a file of its own that is complete wh
 """
 
 import asyncio
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -13,11 +14,11 @@ from typing import Any, Protocol, TypeAlias
 
 from agent import assembly
 from agent.config import Config
-from agent.console.protocol import Notice, RecordingsChanged
+from agent.console.protocol import BINARY_LIMIT, Notice, RecordingsChanged
 from agent.console.settings import ConsoleConfig
 from agent.session import Session
 from streams.clock import Clock, wall_now
-from streams.errors import DependencyMissing
+from streams.errors import DependencyMissing, RecordingError, VisavisError
 from streams.ports import Source, Tap
 from streams.recording import Recorder
 from streams.worker import Worker
@@ -38,6 +39,7 @@ GRACE_S = 2.0
 """What is being said when a session ends for the next one may take so long."""
 PULSE_S = 5.0
 REQUESTS_PER_S = 100.0
+"""That those who know the token may make, anybody may make of the page's files, and are refused in words: each."""
 NEVER_TOLD_S = 1.0
 
 MakeSession: TypeAlias = Callable[[Sequence[Source], Sequence[Tap], datetime, assembly.MakeSpeaker], Session]
@@ -57,11 +59,13 @@ class Extra(Protocol):
 class Host:
     """The program. Has `main` and `stop` as a `Session` has, so that it is run and interrupted like one.
 
-    config: of the agent;  settings: of the console;  host, port: where it listens (port 0: any free one)
+    config: of the agent;  settings: of the console (default: `config.console`)
+    host, port: where it listens (port 0: any free one)
     token: what pages must know (None: a new one);  tls: certificate and key, for https
     recordings: the folder they are in, made when the first is written;  record: whether the first session is recorded
     announce: told the address, and what people should know of it
     mounts: other ASGI applications by their path, behind the same token and limits
+    mount_limit: bytes of the longest message of a WebSocket that one of them takes, if more than the console does
     extra: more taps;  assignments: of the command line, for the headers of recordings
     make: makes a session (default: that of `config`);  page: folder of the page's files (default: ours)
     address: where it is reached, once it is;  token: what must be known
@@ -80,12 +84,13 @@ class Host:
         record: bool = False,
         announce: Callable[[str], None] = lambda line: None,
         mounts: Mapping[str, Any] | None = None,
+        mount_limit: int = 0,
         extra: Extra | None = None,
         assignments: Sequence[str] = (),
         make: MakeSession | None = None,
         page: Path | None = None,
     ) -> None:
-        self.config, self.settings = config, settings or ConsoleConfig()
+        self.config, self.settings = config, settings or config.console
         self.token = token or new_token()
         self.address = ""
         self.sessions = 0
@@ -93,10 +98,12 @@ class Host:
         self._host, self._port, self._tls, self._page = host, port, tls, page
         self._folder, self._recording = recordings, record
         self._announce, self._mounts, self._extra = announce, mounts or {}, extra
+        self._max_size = max(BINARY_LIMIT, mount_limit)
         self._assignments = list(assignments)
         self._make = make or self._assembled
         self._session: Session | None = None
         self._file: Path | None = None
+        self._recorder: Recorder | None = None
         self._ending = False
         self._grace: float | None = None
 
@@ -117,10 +124,11 @@ class Host:
         app = application(self.room, shelf, clock, changed=self._changed, **options)
         gate = Gate(
             Beside(app, self._mounts), self.token, self._host, names=self.settings.hosts, origins=self.settings.origins,
-            budget=Budget(clock, REQUESTS_PER_S, 2.0),
+            budget=Budget(clock, REQUESTS_PER_S, 2.0), files=Budget(clock, REQUESTS_PER_S, 2.0),
+            refusals=Budget(clock, REQUESTS_PER_S, 2.0),
         )  # fmt: skip
         try:
-            async with serving(gate, sock, self._tls):
+            async with serving(gate, sock, self._tls, max_size=self._max_size):
                 self._tell_address(sock.getsockname())
                 try:
                     async with asyncio.TaskGroup() as group:
@@ -143,48 +151,89 @@ class Host:
     # --- sessions
 
     async def _hold(self, clock: Clock) -> None:
-        """One session, from its making to its end."""
-        worker = Worker(clock, "console")
+        """One session, from its making to its end. One that cannot be recorded is held without that."""
+        recorded = self._recording
         try:
-            session = await worker.begin(self._prepared)
-        finally:
-            worker.abandon()
+            session = await self._made(clock, recorded)
+        except VisavisError as error:
+            if not recorded or not self.sessions:
+                raise
+            self._recording = False
+            self._tell(f"The session cannot be recorded: {error} It goes on without recording.")
+            return
         self._session = session
         try:
-            if self._ending or self._recording != (self._file is not None):  # it was changed while this was made
+            if self._ending or self._recording != recorded:  # it was changed while this was made
                 session.stop(0)
             await session.main()
         finally:
             self._session = None
-            close = getattr(session.body, "close", None)
-            if close is not None:
-                close()
-            if self._file is not None:
-                self._file = None
+            self._close(session)
+            self._end_recording()  # it has ended, unless the session was cancelled before it began
+            self._file = None
+            if recorded:
                 self._changed()
             if self._extra is not None:
                 self._extra.ended(session)
 
-    def _prepared(self) -> Session:
-        """In a thread: models are loaded, a voice is started, a file is made."""
+    async def _made(self, clock: Clock, recorded: bool) -> Session:
+        """Whoever is cancelled here leaves nothing behind: what the thread has begun by then is ended there."""
+        worker = Worker(clock, "console")
+        made: list[Session] = []
+        try:
+            return await worker.begin(self._prepared, made, recorded)
+        except asyncio.CancelledError:
+            worker.begin(self._drop, made)
+            raise
+        finally:
+            worker.abandon()
+
+    def _prepared(self, made: list[Session], recorded: bool) -> Session:
+        """In a thread: models are loaded, a voice is started, a file is made. It is put into `made`."""
         started = wall_now()
         taps: list[Tap] = [RoomTap(self.room, self._began)]
         if self._extra is not None:
             taps += self._extra.taps()
-        self._file = None
-        recorder = None
-        if self._recording:
+        try:
+            if recorded:
+                taps.append(self._begin_recording(started))
+            session = self._make([self.room.microphone, self.room.camera], taps, started, self.room.make_speaker)
+        except BaseException:
+            self._drop([])
+            raise
+        made.append(session)
+        return session
+
+    def _begin_recording(self, started: datetime) -> Recorder:
+        try:
             self._folder.mkdir(parents=True, exist_ok=True)
             path = _free(self._folder, started)
-            recorder = Recorder(path, assembly.header(self.config, started, self._assignments))
-            self._file = path
-            taps.append(recorder)
-        try:
-            return self._make([self.room.microphone, self.room.camera], taps, started, self.room.make_speaker)
-        except BaseException:
-            if recorder is not None:
+        except OSError as error:
+            reason = error.strerror or error
+            raise RecordingError(f"there can be no recordings in the folder {self._folder}: {reason}.") from error
+        self._recorder = Recorder(path, assembly.header(self.config, started, self._assignments))
+        self._file = path
+        return self._recorder
+
+    def _drop(self, made: list[Session]) -> None:
+        """In the thread: end what was prepared for a session that will never run. Nothing was recorded of it."""
+        for session in made:
+            self._close(session)
+        self._end_recording()
+        if self._file is not None:
+            self._file.unlink(missing_ok=True)
+            self._file = None
+
+    def _close(self, session: Session) -> None:
+        close = getattr(session.body, "close", None)
+        if close is not None:
+            close()
+
+    def _end_recording(self) -> None:
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            with contextlib.suppress(OSError):  # what is on the disk by then can be read
                 recorder.close()
-            raise
 
     def _assembled(
         self, sources: Sequence[Source], taps: Sequence[Tap], started: datetime, speaker: assembly.MakeSpeaker
@@ -211,6 +260,11 @@ class Host:
                 self._session.stop(GRACE_S)
 
     # --- pages
+
+    def _tell(self, line: str) -> None:
+        self._announce(f"warning: {line}")
+        self.room.broadcast(Notice(line))
+        self.room.tell()
 
     def _changed(self) -> None:
         self.room.broadcast(RecordingsChanged())
