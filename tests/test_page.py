@@ -357,10 +357,11 @@ def test_what_nobody_could_hear_can_be_read(open_page: Open, server: PageServer)
     it.put(5.0, "feedback", "Outcome", turn=2, id=902, result="You", **gone)
     server.begin()
     server.tell(it.done(voice=False))
-    expect(page.locator("#captions .note.faint .said")).to_have_text(
+    expect(page.locator("#captions .note.unheard .said")).to_have_text(
         ["not heard: It is five.", "not heard: can ask me the time."]
     )
     expect(page.locator("#captions .agent .said")).to_have_text(["You"])
+    expect(page.locator("#spoken")).to_contain_text("not heard: It is five.")  # to who cannot see it
     expect(page.locator("#captions .alarm")).to_have_count(0)
 
 

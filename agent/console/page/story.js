@@ -11,7 +11,7 @@ const ROWS = 400;
 /**
  * `rows`: in the order in which they began, each
  * `{key, side: "person" | "agent" | "note", start, text, state, detail, latency, revision}`. `state` of a person's is
- * "partial" or "final", of the agent's "speaking", "paused", "cut" or "done", of a note "faint", "work" or "alarm".
+ * "partial" or "final", of the agent's "speaking", "paused", "cut" or "done", of a note "faint", "unheard", "work" or "alarm".
  */
 export class Story {
   rows = [];
@@ -166,7 +166,7 @@ export class Story {
 
   /** What the agent had to say and nobody could hear: who only reads has the answer nevertheless. */
   #unheard(t, text) {
-    if (text) this.#note(t, `not heard: ${text}`, "faint");
+    if (text) this.#note(t, `not heard: ${text}`, "unheard");
   }
 
   #join(row) {
