@@ -136,7 +136,7 @@ class Session:
                     await self._converse(bus, clock, self._desk(bus, clock))
                     bus.close(AUDIO, IMAGE, VOICE, PERCEPT, TURN, ACTION, FEEDBACK, PLAYBACK)
             except BaseExceptionGroup as group:
-                raise _first(group) from group
+                raise first_error(group) from group
             finally:
                 self.ended_ns = clock.now()
 
@@ -221,7 +221,7 @@ class _Writers:
                     self._bus.close(topic)
 
 
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error that ended the session; what followed from it stays in the group it is raised from."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

@@ -45,7 +45,6 @@ def web(arguments: argparse.Namespace) -> int:
     host = Host(
         settings,
         recordings=recordings,
-        settings=settings.console,
         host=arguments.host,
         port=arguments.port,
         token=token,

@@ -16,7 +16,7 @@ from agent import assembly
 from agent.config import Config
 from agent.console.protocol import BINARY_LIMIT, Notice, RecordingsChanged
 from agent.console.settings import ConsoleConfig
-from agent.session import Session
+from agent.session import Session, first_error
 from streams.clock import Clock, wall_now
 from streams.errors import DependencyMissing, RecordingError, VisavisError
 from streams.ports import Source, Tap
@@ -137,13 +137,13 @@ class Host:
                             await self._hold(clock)
                         pulse.cancel()
                 except BaseExceptionGroup as group_error:
-                    error = _first(group_error)
+                    error = first_error(group_error)
                     self.room.broadcast(Notice(f"The agent has ended with an error: {error}"))
                     raise error from group_error
                 finally:
                     await self._part()
         except BaseExceptionGroup as group_error:
-            raise _first(group_error) from group_error
+            raise first_error(group_error) from group_error
         finally:
             sock.close()
             empty(cache)
@@ -322,10 +322,3 @@ def _free(folder: Path, started: datetime) -> Path:
         number += 1
         path = folder / f"{stem}-{number}.mcap"
     return path
-
-
-def _first(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
