@@ -173,7 +173,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _live(arguments: argparse.Namespace) -> int:
-    if arguments.web:
+    if arguments.web and not arguments.list_devices:
         from agent.web import web
 
         return web(arguments)

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from agent.errors import ConfigError
@@ -29,11 +30,16 @@ def web(arguments: argparse.Namespace) -> int:
     native = ("record", "voice_out", "both_out", "microphone", "loudspeaker", "camera")
     if given := [f"--{name.replace('_', '-')}" for name in native if getattr(arguments, name) is not None]:
         raise ConfigError(f"{given[0]} does not go with --web: the page chooses devices, and when to record")
+    if not 0 <= arguments.port <= 65535:
+        raise ConfigError(f"--port {arguments.port}: a port is a number from 0 (any free one) to 65535")
     if bool(arguments.tls_cert) != bool(arguments.tls_key):
         raise ConfigError("--tls-cert and --tls-key belong together: give both, or none")
     token = os.environ.get(TOKEN)
-    if token is not None and len(token) < LEAST:
-        raise ConfigError(f"{TOKEN} has {len(token)} characters: it must have {LEAST} at least, or be unset")
+    if token is not None and (len(token) < LEAST or not re.fullmatch(r"[A-Za-z0-9._~-]*", token)):
+        raise ConfigError(
+            f"{TOKEN} has {len(token)} characters: it must have {LEAST} at least, letters, digits and . _ ~ - only, "
+            "or be unset"
+        )
     token = token or new_token()
     settings = configured(arguments, {})
     settings = fetch(settings, console, sees=True, echoes=settings.console.echo == "agent")

@@ -55,9 +55,9 @@ class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
         for name in ("confident", "model_neutral"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} = {getattr(self, name)} is no probability between 0 and 1")
-        for name in ("curve", "model_weight"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: it cannot be below 0")
+        for name, most in (("curve", 10.0), ("model_weight", 10.0), ("model_most", 10.0)):
+            if not 0 <= getattr(self, name) <= most:  # nor is a NaN
+                raise ValueError(f"{name} = {getattr(self, name)}: it must lie between 0 and {most:g}")
 
 
 class Judgement(Struct, frozen=True):

@@ -456,3 +456,13 @@ def test_damage_in_the_middle_is_told_and_not_passed_over(tmp_path: Path) -> Non
 
 def test_every_topic_has_a_wire() -> None:
     assert list(WIRES) == [topic.name for topic in ALL]
+
+
+def test_a_file_that_is_being_recorded_to_is_not_recorded_to_again(tmp_path: Path) -> None:
+    first = Recorder(tmp_path / "talk.mcap", HEADER)
+    size = (tmp_path / "talk.mcap").stat().st_size
+    with pytest.raises(RecordingError, match="another session"):
+        Recorder(tmp_path / "talk.mcap", HEADER)
+    assert (tmp_path / "talk.mcap").stat().st_size >= size
+    first.close()
+    Recorder(tmp_path / "talk.mcap", HEADER).close()

@@ -185,3 +185,10 @@ def test_turns_are_taken_in_their_order_however_late_the_words_of_the_first_are(
     log = converse([*late, *spoken(2, 2600, 2900, "thank you")])
     taken = [turn.turn for turn in log.of(TurnCommitted)]
     assert taken == sorted(taken) and len(taken) == len(log.of(TurnOpened))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e18, -1.0])
+@pytest.mark.parametrize("name", ["curve", "model_weight", "model_most"])
+def test_numbers_that_are_none_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=name):
+        TurnConfig(**{name: value})

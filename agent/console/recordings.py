@@ -171,7 +171,8 @@ class Shelf:
         made = sorted(self._cache.iterdir(), key=lambda each: each.stat().st_mtime_ns, reverse=True)
         for old in made[KEPT:]:
             old.unlink(missing_ok=True)
-            self._shots.pop(old.stem, None)
+            if old.suffix == ".pictures":
+                self._shots.pop(old.stem, None)
 
     def _keep_shots(self, stamp: str, shots: list[Shot]) -> None:
         self._shots[stamp] = shots

@@ -89,8 +89,11 @@ class Wire:
         (To close with bytes unread would reset the connection, and the reason might never arrive.)
         """
         await self.send(Error(str(error), error.code))
-        if self._writer.can_write_eof():
-            self._writer.write_eof()
+        try:
+            if self._writer.can_write_eof():
+                self._writer.write_eof()
+        except OSError as gone:  # ENOTCONN is no `ConnectionError` of Python's
+            raise ConnectionAbortedError(str(gone)) from gone
         try:
             async with asyncio.timeout(LINGER_S):
                 while await self._reader.read(LINE):

@@ -1,6 +1,8 @@
 """A file that is written in a thread of its own, so that a slow disk never holds the event loop up."""
 
+import fcntl
 import os
+import stat
 from pathlib import Path
 
 from streams.clock import Clock
@@ -23,7 +25,9 @@ class Spool:
         self._worker: Worker | None = None
         self.closed = False
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            self._file = _opened(path)
+        except BlockingIOError as error:
+            raise RecordingError(f"{path} is being recorded to by another session: name another file.") from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise RecordingError(
@@ -101,3 +105,16 @@ class Spool:
         rest = memoryview(data)
         while rest:  # a write to a nearly full disk may take a part
             rest = rest[os.write(self._file, rest) :]
+
+
+def _opened(path: Path) -> int:
+    """The file, empty and locked for as long as it is open. Raises `BlockingIOError` if another has locked it."""
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(file, 0)
+    except OSError:
+        os.close(file)
+        raise
+    return file
