@@ -129,7 +129,11 @@ class Recorder:
         try:
             self._tape = Tape(self._spool, header)
         except OSError as error:
+            self._spool.close()
             raise RecordingError(f"cannot write the recording {self.path}: {error.strerror or error}.") from error
+        except BaseException:
+            self._spool.close()
+            raise
 
     async def run(self, lane: Lane, clock: Clock, report: Callable[[Fault], None]) -> None:
         """Record `lane` until it ends; closes it and returns early after a failure, which it reports."""
