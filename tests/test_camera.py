@@ -192,7 +192,7 @@ def test_a_camera_that_does_not_open_says_what_to_do(source: str, advice: str) -
 
 def test_a_password_is_not_told() -> None:
     async def main() -> None:
-        with pytest.raises(SourceError, match=r"cannot open the camera 'http://\.\.\.@127\.0\.0\.1:9/a'") as caught:
+        with pytest.raises(SourceError, match=r"cannot open the camera 'http://127\.0\.0\.1:9/a'") as caught:
             async with Camera(CameraConfig("http://somebody:secret@127.0.0.1:9/a")):
                 pass
         assert "secret" not in str(caught.value)

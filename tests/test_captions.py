@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.captions import captions, speeches, srt, vtt
@@ -189,6 +189,7 @@ def conversations(draw: st.DrawFn) -> list[Speech]:
     return sorted(said, key=lambda each: (each.tokens[0].start_ns, each.who))
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a busy machine is no fault of the captions
 @given(conversations(), st.sampled_from([{}, {"person": 8, "agent": 7}]))
 def test_every_word_once_and_every_cue_readable(said: list[Speech], indent: Any) -> None:
     shown = cues(said, indent)

@@ -448,7 +448,7 @@ def test_settle_in_real_time_is_one_turn_of_the_loop() -> None:
 
 # --- the process around it
 
-SCENE = "c8bc1cdaebcf0c8416787a6de067c897ffd45bf19737f2205f960f00dfa77f03 2890 {} 22400000000"
+SCENE = "a02cfc86b67aaa9b508b2945ad430dbcf01b930cf4c9b86bd9949b3205064851 2890 {} 22400000000"
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
