@@ -29,6 +29,7 @@ RECENT_S = 600.0
 """A live session may last for days: its report is of the newest part of it."""
 SWITCH_S = 0.001
 """How long one thread may keep Python to itself while others wait, in real time: Python's own 5 ms are half a block."""
+WITHOUT_FACES = "Or go without looking for faces: --set faces.engine=none"
 WITHOUT_MODELS = "Or go without models, hearing worse: --set vad.engine=webrtc --set turn_end.engine=none"
 OUTPUTS = (Recorder.name, WavTap.name)
 
@@ -196,5 +197,5 @@ def fetch(settings: config.Config, console: Console, *, sees: bool = False, echo
             try:
                 pull(name, console)
             except ModelMissing as error:
-                raise ModelMissing(f"{error} {WITHOUT_MODELS}") from error
+                raise ModelMissing(f"{error} {WITHOUT_FACES if name == 'yunet' else WITHOUT_MODELS}") from error
     return settings

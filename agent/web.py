@@ -44,6 +44,8 @@ def web(arguments: argparse.Namespace) -> int:
     settings = configured(arguments, {})
     settings = fetch(settings, console, sees=True, echoes=settings.console.echo == "agent")
     recordings = Path(arguments.recordings) if arguments.recordings else default_recordings()
+    if recordings.exists() and not recordings.is_dir():
+        raise ConfigError(f"--recordings {recordings}: it is no folder; name one, or one that can be made")
 
     def announce(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)

@@ -3,6 +3,8 @@
 import argparse
 import io
 import re
+import sys
+import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 
 import av
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.captions import captions, speeches, srt, vtt
@@ -172,7 +174,9 @@ def test_sentences_and_clauses_are_kept_together() -> None:
         assert after.start_ms - before.end_ms >= 0
 
 
-token_texts = st.text(st.characters(codec="utf-8", exclude_categories=("Z", "C")), min_size=1, max_size=30)
+# Tabled here: Hypothesis makes its own table while it draws, and calls the first draw on a new machine slow.
+SEEN = [sign for sign in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(sign)[0] not in "ZC"]
+token_texts = st.text(st.sampled_from(SEEN), min_size=1, max_size=30)
 
 
 @st.composite
@@ -189,7 +193,6 @@ def conversations(draw: st.DrawFn) -> list[Speech]:
     return sorted(said, key=lambda each: (each.tokens[0].start_ns, each.who))
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # a busy machine is no fault of the captions
 @given(conversations(), st.sampled_from([{}, {"person": 8, "agent": 7}]))
 def test_every_word_once_and_every_cue_readable(said: list[Speech], indent: Any) -> None:
     shown = cues(said, indent)
