@@ -45,7 +45,8 @@ def captions(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--{option} {name!r}: a speaker must have a name that can be seen")
     recording = Recording.open(arguments.recording)
     if recording.torn:
-        note = f"{recording.torn.rstrip('.')}; these are the captions up to there"
+        why = recording.torn.removeprefix(f"{arguments.recording} ").rstrip(".")
+        note = f"{arguments.recording} is torn: {why}; these are the captions up to there"
         Terminal(stderr=True).print(note, markup=False, soft_wrap=True)
     by_name = "srt" if str(arguments.out or "").lower().endswith(".srt") else "vtt"
     said = speeches(recording.packets((PERCEPT, TURN, ACTION, FEEDBACK)), everything=arguments.all)

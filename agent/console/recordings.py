@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC
 from itertools import islice
 from pathlib import Path
@@ -241,7 +242,8 @@ def _whole(make: Callable[[Path], None], part: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
+    with suppress(NotADirectoryError):  # the folder has become a file meanwhile
+        path.unlink(missing_ok=True)
 
 
 def _lines(path: Path) -> Iterator[str]:
