@@ -17,7 +17,7 @@ from typing import Any, assert_never
 import msgspec
 
 from policies.errors import CassetteError, PolicyError
-from policies.ports import Policy
+from policies.ports import Policy, Spontaneous
 from policies.reflex import Reflex
 from policies.turns import TurnTaker
 from streams.bus import Lane
@@ -27,6 +27,8 @@ from streams.ports import Publisher
 from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN, VOICE
 from streams.types import (
     Action,
+    Adjusted,
+    Ask,
     Call,
     Command,
     Decision,
@@ -73,6 +75,7 @@ class Conductor:
         self._told_ended = False
         self._interrupted = False
         self._latest = -1
+        self._spontaneous = policy if isinstance(policy, Spontaneous) else None
         self._lane: Lane | None = None
 
     async def run(
@@ -87,8 +90,7 @@ class Conductor:
         async with asyncio.TaskGroup() as group:
             self._group = group
             while not (self._told_ended and self._done):
-                deadline = self.turns.deadline
-                packet = await lane.get(deadline)
+                packet = await lane.get(self._deadline)
                 await self._expire(clock.now() if packet is None else packet.at)
                 if packet is not None:
                     self._take(packet)
@@ -104,6 +106,12 @@ class Conductor:
         self._nudge()
 
     @property
+    def _deadline(self) -> int | None:
+        """What comes first: the turn-taker's deadline or the policy's."""
+        policy = None if self._spontaneous is None or self._told_ended else self._spontaneous.deadline
+        return min((t for t in (self.turns.deadline, policy) if t is not None), default=None)
+
+    @property
     def _done(self) -> bool:
         open_ = self.turns.deadline is not None and not self._interrupted
         return not self._replies and not self._waiting_for and not open_
@@ -116,10 +124,15 @@ class Conductor:
             await asyncio.sleep(0)
 
     async def _expire(self, until: int) -> None:
-        """Deal with every deadline up to `until`."""
-        while (deadline := self.turns.deadline) is not None and deadline <= until:
+        """Deal with every deadline up to `until`, in their order; at one instant the turn-taker comes first."""
+        while (deadline := self._deadline) is not None and deadline <= until:
             self._now = max(self._now, deadline)
-            self._decide(self.turns.expire(deadline))
+            if deadline == self.turns.deadline:
+                self._decide(self.turns.expire(deadline))
+            elif self._spontaneous is not None:
+                self._spontaneous.expire(deadline)
+                self._act_on_impulse()
+                self._offer_floor()
             await self._step()
 
     def _end(self, now: int) -> None:
@@ -145,6 +158,8 @@ class Conductor:
                 return
             case StopPressed():
                 self._stop(NOBODY, "pressed")
+            case Adjusted(manner=manner):
+                self.turns.manner = manner
             case Fault(error=error) if error == INTERRUPTED:
                 self._interrupt()
         self._observe(packet)
@@ -153,6 +168,13 @@ class Conductor:
     def _observe(self, packet: Packet[Any]) -> None:
         self.policy.observe(packet)
         self._decide(self.turns.feed(packet))
+        self._act_on_impulse()
+
+    def _act_on_impulse(self) -> None:
+        """What the policy wants done outside its replies."""
+        if self._spontaneous is not None and not self._interrupted:
+            for action in self._spontaneous.impulses():
+                self._act(self._numbered(action))
 
     def _offer_floor(self) -> None:
         if self.policy.wants_floor and not self._senses_ended:
@@ -226,12 +248,17 @@ class Conductor:
 
     def _stamped(self, action: Action, turn: int) -> Action:
         """`action` with the turn it belongs to and a number of its own."""
-        if not isinstance(action, Say | Call | Command):
+        if not isinstance(action, Say | Call | Command | Ask):
+            return action
+        return self._numbered(msgspec.structs.replace(action, turn=turn))
+
+    def _numbered(self, action: Action) -> Action:
+        if not isinstance(action, Say | Call | Command | Ask):
             return action
         self._ids += 1
-        if not isinstance(action, Call):
+        if isinstance(action, Say | Command):  # a timer may have an hour to go, and who asked a model waits for it
             self._waiting_for.add(self._ids)
-        return msgspec.structs.replace(action, turn=turn, id=self._ids)
+        return msgspec.structs.replace(action, id=self._ids)
 
     def _nudge(self) -> None:
         """The turn-taker may have a new deadline, or the conversation may be over: look again."""

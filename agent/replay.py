@@ -27,11 +27,15 @@ from streams.ports import Publisher
 from streams.recording import Recording
 from streams.topics import ACTION, AUDIO, CLEAN, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE, Topic
 from streams.types import (
+    Adjusted,
+    Ask,
     Call,
     Command,
+    Delta,
     Faces,
     Fault,
     Gauge,
+    Offered,
     Outcome,
     Played,
     PlayStarted,
@@ -44,7 +48,8 @@ from streams.types import (
 )
 
 Mode = Literal["media", "percepts"]
-GIVEN = (Typed, StopPressed)  # percepts that no encoder makes: they are as recorded
+GIVEN = (Typed, StopPressed, Adjusted)  # percepts that no encoder makes: they are as recorded
+_TOLD_ALWAYS = (Gauge, Fault, Recovered, Offered)  # feedback that is about no action
 TOLERANCE = 1e-3  # of recomputed probabilities: another processor rounds differently and must not decide differently
 
 
@@ -152,6 +157,8 @@ class Replay:
     def _embodied(self, topic: Topic[Any], t: int, data: Any) -> Any:
         if topic is PLAYBACK and self.mode == "media":
             return None  # the microphone heard what was played then: the canceller needs that, whatever is said now
+        if isinstance(data, Offered):
+            return None  # what could be done then is what the policy knew
         key = _key(data)
         if self._embodies:
             return None if key in self._told else self._bus.publish(topic, t, data)
@@ -227,7 +234,7 @@ class Replay:
             if self.first is None and len(self.replayed) < self._passed:
                 self._diverge(Difference(_line(packet), None))
         elif topic is FEEDBACK:
-            if not self._embodies or isinstance(packet.data, Gauge | Fault | Recovered):
+            if not self._embodies or isinstance(packet.data, _TOLD_ALWAYS):
                 self._tell(packet)
         elif topic is PLAYBACK:
             self._bus.publish(topic, packet.t, packet.data)
@@ -311,7 +318,7 @@ def _ended(decided: list[Packet[Any]], recording: Recording) -> bool:
         return False
     if isinstance(decided[-1].data, TurnCommitted):
         return False
-    begun = {packet.data.id for packet in decided if isinstance(packet.data, Say | Call | Command)}
+    begun = {packet.data.id for packet in decided if isinstance(packet.data, Say | Call | Command | Ask)}
     told = {packet.data.id for packet in recording.packets((FEEDBACK,)) if isinstance(packet.data, Outcome)}
     return begun <= told
 
@@ -352,6 +359,8 @@ def _key(data: Any) -> tuple[Any, ...] | None:
     match data:
         case Played(id=number, index=index):
             return ("Played", number, index)
+        case Delta(id=number, index=index):
+            return ("Delta", number, index)
         case PlayStarted(id=number) | Outcome(id=number):
             return (type(data).__name__, number)
         case Fault():

@@ -13,9 +13,9 @@ from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
-from streams.types import Action, Call, Command, Fault, Halt, Hush, Outcome, Pause, Resume, Say
+from streams.types import Action, Ask, Call, Command, Fault, Halt, Hush, Outcome, Pause, Resume, Say, Withdraw
 
-Task: TypeAlias = Say | Call | Command
+Task: TypeAlias = Say | Call | Command | Ask
 
 HALT_S = 1.0
 """How long an actuator may take to halt, in session time."""
@@ -24,6 +24,7 @@ _ABSENT = {
     "Say": "no voice is attached: it cannot speak",
     "Call": "no toolbox is attached: it has no functions to call",
     "Command": "no robot is attached",
+    "Ask": "no model is attached: there is nobody to ask",
 }
 
 
@@ -61,8 +62,8 @@ class Body:
 
     actuators: each action goes to the first that accepts its class; `Pause`, `Resume`, `Hush` and `Halt` go to all.
 
-    Exactly one `Outcome` is published for every `Say`, `Call` and `Command`, also for those that no actuator takes
-    ("refused"), that come after their turn was cut ("fenced"), or that the end of the session cuts short ("cut").
+    Exactly one `Outcome` is published for every `Say`, `Call`, `Command` and `Ask`, also for those that no actuator
+    takes ("refused"), that come after their turn was cut ("fenced"), or that the end of the session cuts short ("cut").
     An actuator that has not halted after `HALT_S` is told by a `Fault`, and nobody waits for it.
     """
 
@@ -73,7 +74,7 @@ class Body:
 
     @property
     def in_progress(self) -> int:
-        """How many Says, Calls and Commands have been taken and have not ended."""
+        """How many Says, Calls, Commands and Asks have been taken and have not ended."""
         return len(self._running)
 
     async def run(self, orders: Orders, publisher: Publisher, clock: Clock) -> None:
@@ -88,7 +89,7 @@ class Body:
                 async for packet in orders:
                     self._take(packet.data, group, publisher, clock)
                 for running in self._running:
-                    if isinstance(running.action, Call):  # a timer may have an hour to go: the session has not
+                    if isinstance(running.action, Call | Ask):  # a timer may have an hour to go: the session has not
                         running.end("the session ended")
         finally:
             try:
@@ -124,7 +125,11 @@ class Body:
                         running.end(f"halted: {action.reason}" if action.reason else "halted")
                 for actuator in self.actuators:  # begun before anything that is read after this
                     group.create_task(_halt(actuator, publisher, clock), name=f"halt {actuator.name}")
-            case Say() | Call() | Command():
+            case Withdraw():
+                for running in self._running:
+                    if running.action.id == action.id and isinstance(running.action, Ask | Call):
+                        running.end(action.reason or "it was taken back")
+            case Say() | Call() | Command() | Ask():
                 self._begin(action, group, publisher, clock)
             case _:
                 assert_never(action)
@@ -183,7 +188,7 @@ async def _halt(actuator: Actuator, publisher: Publisher, clock: Clock) -> None:
 
 
 def _outcome(action: Task, status: Any, detail: str) -> Outcome:
-    name = "" if isinstance(action, Say) else action.name
+    name = action.name if isinstance(action, Call | Command) else ""
     result = "" if isinstance(action, Say) else None
     return Outcome(
         turn=action.turn,

@@ -1,6 +1,6 @@
-"""The port of a policy: what decides what the agent does with its turn."""
+"""The ports of a policy: what decides what the agent does with its turn, and what it may do between turns."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from streams.packet import Packet
@@ -9,13 +9,16 @@ from streams.types import Action, TurnCommitted
 
 @runtime_checkable
 class Policy(Protocol):
-    """Observes everything, and answers turns.
+    """Observes everything, and answers turns. One that inherits from this need only write `reply`.
+
+    It is a function of the packets it observes: it reads no clock, opens no connection and draws no lots. What it wants
+    to know from outside it asks for (`Ask`, `Call`), and observes the answer: that is why it can be replayed.
 
     `wants_floor` is read after every observation: while it is True, the conductor gives the policy a turn of its own
     (`TurnCommitted` with reason "unasked") as soon as nobody speaks.
     """
 
-    wants_floor: bool
+    wants_floor: bool = False
 
     def observe(self, packet: Packet[Any]) -> None:
         """Take note of a percept, decision, action or feedback. Synchronous and quick; may not block."""
@@ -23,5 +26,26 @@ class Policy(Protocol):
     def reply(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
         """The actions that answer `turn`, in order; `turn` and `id` of each are stamped by the conductor.
 
+        The stamped action has been observed when the generator goes on. Between two actions it may wait for a future
+        that `observe` or `expire` resolves, and for nothing else.
         Cancelled at any await when the person interrupts: clean up in `finally`, and yield nothing more.
+        """
+        ...
+
+
+@runtime_checkable
+class Spontaneous(Protocol):
+    """What a policy may have besides: a deadline, and actions outside its turns (drafts, backchannels)."""
+
+    @property
+    def deadline(self) -> int | None:
+        """Session time (ns) at which `expire` must be called, None if nothing is waited for."""
+
+    def expire(self, now: int) -> None:
+        """Session time has reached `deadline`, which lies later from now on."""
+
+    def impulses(self) -> Sequence[Action]:
+        """What is to be done now, outside any reply; each is handed out once. Read after every observation.
+
+        The policy stamps `turn` (the person's turn it is about), the conductor `id`.
         """

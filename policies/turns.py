@@ -25,6 +25,7 @@ from streams.packet import Packet
 from streams.types import (
     Decision,
     Echo,
+    Manner,
     Outcome,
     OverlapCut,
     OverlapPaused,
@@ -79,6 +80,7 @@ class TurnTaker:
 
     stop_words: words that the reflex answers (a turn that ends with one gets no other answer)
     language: of backchannels ("uh huh") and of words that hold the turn ("and")
+    manner: how patient it is, and what may interrupt the agent; may be replaced at any time
     """
 
     def __init__(
@@ -87,8 +89,10 @@ class TurnTaker:
         *,
         language: str = "en",
         stop_words: Collection[str] = (),
+        manner: Manner | None = None,
     ) -> None:
         self.config = config or TurnConfig()
+        self.manner = manner or Manner()
         self._language = language
         self._stop_words = tuple(stop_words)
         self._last_turn = 0
@@ -151,6 +155,8 @@ class TurnTaker:
                 return self._echoed(similarity, packet.t, now)
             case Typed(text=text):
                 self._typed.append((now + self.config.typed_wait_ms * MS, text))
+            case Say(backchannel=True):
+                return []  # it is no turn: the person has the floor, and keeps it
             case Say(text=text, turn=turn, id=number):
                 return self._say(text, turn, number, packet.t)  # our own: its time is that of its cause
             case Outcome(action="Say", id=number):
@@ -322,13 +328,13 @@ class TurnTaker:
             asked=self._asked,
             language=self._language,
         )
-        until = turn.end_ns + judgement.wait_ns
+        until = turn.end_ns + round(judgement.wait_ns * self.manner.patience)
         decisions: list[Decision] = []
         if turn in self._closed:
             until = turn.until_ns or until  # its silence is over; later evidence cannot lengthen it
         elif until != turn.until_ns:
             decisions.append(
-                TurnWaiting(turn.number, judgement.probability, judgement.wait_ns, until, judgement.evidence)
+                TurnWaiting(turn.number, judgement.probability, until - turn.end_ns, until, judgement.evidence)
             )
         turn.until_ns, turn.evidence = until, judgement.evidence
         turn.grace_ns = max(until, turn.stretches[-1].decided_ns) + self.config.final_grace_ms * MS
@@ -348,7 +354,7 @@ class TurnTaker:
             return []
         if not turn.final:
             return self._commit(turn, "no_final", now)
-        longest = turn.end_ns + self.config.max_wait_ms * MS
+        longest = turn.end_ns + round(self.config.max_wait_ms * MS * self.manner.patience)
         return self._commit(turn, "max_wait" if due >= longest else "silence", now)
 
     def _commit(self, turn: UserTurn, reason: str, now: int) -> list[Decision]:
@@ -364,6 +370,8 @@ class TurnTaker:
             return [TurnDropped(turn.number, "aside", heard.guess)]
         decisions: list[Decision] = []
         agent = self.agent_turn
+        if agent is not None and self.manner.interruptible == "stop":
+            return [TurnDropped(turn.number, "over", heard.text)]
         if agent is not None:  # one reply at a time: what the agent is still saying belongs to an older turn
             decisions += self._cut(agent, turn, "new_turn", heard.text, now)
         level = turn.loudest_db
@@ -436,7 +444,7 @@ class TurnTaker:
 
     def _overlap_if_agent_speaks(self, turn: UserTurn, now: int) -> list[Decision]:
         agent = self.agent_turn
-        if agent is None or self._overlap is not None:
+        if agent is None or self._overlap is not None or self.manner.interruptible == "stop":
             return []
         self._overlap = Overlap.begin(agent, now, self.config)
         return [OverlapPaused(agent, turn.number)]

@@ -182,7 +182,46 @@ class StopPressed(Struct, frozen=True, tag=True):
     by: str
 
 
-Percept: TypeAlias = SpeechStarted | SpeechEnded | Words | TurnEnd | Echo | Faces | Typed | StopPressed
+Names: TypeAlias = tuple[Annotated[str, Meta(min_length=1, max_length=80)], ...]
+
+
+class Manner(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the agent behaves: all of it may be changed while a session runs (`Adjusted`).
+
+    persona: who it is, for a language model;  language: in which it answers ("" = that of the configuration)
+    verbosity: "brief" is a sentence or two
+    patience: factor of the waits before it takes a turn: below 1 it is quick, above it lets people think
+    interruptible: "always", or "stop": only stop words, the stop button and what is typed end what it says
+    proactivity: what it says unasked: "none", "news" (what became of timers, motions and devices), or "greets" as well
+    backchannels: "mm-hm" in a pause of somebody who goes on;  fillers: "one moment" when an answer is slow to come
+    pictures: when a language model sees the newest picture: "never", when it asks to "look", or "always"
+    forbidden_topics: what it does not talk about;  forbidden_tools: names of tools and motions it may not use
+    """
+
+    persona: Annotated[str, Meta(max_length=8000)] = ""
+    language: Annotated[str, Meta(max_length=40)] = ""
+    verbosity: Literal["brief", "normal", "full"] = "normal"
+    patience: Annotated[float, Meta(ge=0.5, le=4)] = 1.0
+    interruptible: Literal["always", "stop"] = "always"
+    proactivity: Literal["none", "news", "greets"] = "news"
+    backchannels: bool = False
+    fillers: bool = False
+    pictures: Literal["never", "look", "always"] = "look"
+    forbidden_topics: Names = ()
+    forbidden_tools: Names = ()
+
+
+class Adjusted(Struct, frozen=True, tag=True):
+    """Somebody changed how the agent behaves, from the packet's `t` on.
+
+    manner: all of it, as it is now;  by: where, such as "console"
+    """
+
+    manner: Manner
+    by: str = ""
+
+
+Percept: TypeAlias = SpeechStarted | SpeechEnded | Words | TurnEnd | Echo | Faces | Typed | StopPressed | Adjusted
 
 
 # --- decisions: what the turn-taker concluded, with its evidence ---------------------------------------------
@@ -235,6 +274,7 @@ class TurnDropped(Struct, frozen=True, tag=True):
 
     reason: "no_words" (noise) | "backchannel" | "echo" (it was the agent's own voice) | "aside" (said to somebody
         else) | "typed" (it went on and on, and somebody typed) | "stop" (the reflex answered it already)
+        | "over" (it was said over an agent that only a stop word interrupts)
     """
 
     turn: int
@@ -290,14 +330,24 @@ Decision: TypeAlias = (
 # A policy leaves `turn` and `id` at 0; the conductor stamps them (turn of the reply, running number per session).
 
 OnCut: TypeAlias = Literal["finish", "cancel"]
+Tone: TypeAlias = Literal["", "calm", "warm", "cheerful", "serious", "soft"]
 
 
 class Say(Struct, frozen=True, tag=True):
-    """Speak `text`. Several in one turn are spoken one after the other."""
+    """Speak `text`. Several in one turn are spoken one after the other.
+
+    pace: factor of the usual speed;  tone: how it is to sound, for voices that can
+    backchannel: "mm-hm": it is no turn, nobody need wait for it, and to speak over it is no interruption
+    source: sound that is there already, by the name under which a model that speaks gives it; `text` may then be ""
+    """
 
     text: str
     turn: int = 0
     id: int = 0
+    pace: Annotated[float, Meta(ge=0.5, le=2)] = 1.0
+    tone: Tone = ""
+    backchannel: bool = False
+    source: str = ""
 
 
 class Pause(Struct, frozen=True, tag=True):
@@ -352,7 +402,32 @@ class Halt(Struct, frozen=True, tag=True):
     turn: int = 0
 
 
-Action: TypeAlias = Say | Pause | Resume | Hush | Call | Command | Halt
+class Ask(Struct, frozen=True, tag=True):
+    """Ask a model for an answer, which comes as `Delta`s and ends with an `Outcome`.
+
+    request: {"messages": [...], "tools": [...], ...}, JSON as in OpenAI's chat completions, without model and keys;
+        all that the answer depends on: two requests that are equal are the same question
+    picture_ns: attach the newest picture, if it is not older than this, to the last message; 0: none
+    purpose: "draft" is asked before the person's turn is over, and may be for nothing
+    """
+
+    request: dict[str, Any]
+    picture_ns: int = 0
+    purpose: Literal["reply", "draft", "summary"] = "reply"
+    on_cut: OnCut = "cancel"
+    turn: int = 0
+    id: int = 0
+
+
+class Withdraw(Struct, frozen=True, tag=True):
+    """Take back action number `id` (an `Ask` or `Call`) if it is still under way: it ends as "cut"."""
+
+    id: int
+    reason: str = ""
+    turn: int = 0
+
+
+Action: TypeAlias = Say | Pause | Resume | Hush | Call | Command | Halt | Ask | Withdraw
 
 
 # --- feedback: what the body really did ----------------------------------------------------------------------
@@ -381,12 +456,14 @@ class Played(Struct, frozen=True, tag=True):
 
 
 class Outcome(Struct, frozen=True, tag=True):
-    """How an action ended. Exactly one per Say, Call and Command.
+    """How an action ended. Exactly one per Say, Call, Command and Ask.
 
-    action: "Say" | "Call" | "Command";  name: tool or command name, "" for Say
+    action: "Say" | "Call" | "Command" | "Ask";  name: tool or command name, the model of an Ask, "" for Say
     status: "done" | "cut" (ended early by a cut) | "fenced" (never began: its turn was cut) | "refused" | "failed" |
         "timeout"
-    detail: reason in words;  result: JSON value (a Say's result is the text that was really heard)
+    detail: reason in words
+    result: JSON value: what a tool returned; of a Say the text that was really heard; of an Ask that began an
+        `Answered` as builtins, also where it failed
     """
 
     turn: int
@@ -396,6 +473,84 @@ class Outcome(Struct, frozen=True, tag=True):
     status: Literal["done", "cut", "fenced", "refused", "failed", "timeout"]
     detail: str = ""
     result: Any = None
+
+
+class ToolPiece(Struct, frozen=True):
+    """A piece of a call that a model makes. Pieces of one `index` belong together; their `arguments` are joined.
+
+    call: the model's own name of the call;  name: of the tool;  arguments: a piece of JSON text
+    """
+
+    index: int
+    call: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+class Delta(Struct, frozen=True, tag=True):
+    """A piece of the answer to `Ask` number `id`, at the packet's `t` when it arrived.
+
+    index: running number of the piece;  text: to be joined
+    thought: what a model that reasons aloud thinks: never said, never acted on
+    """
+
+    turn: int
+    id: int
+    index: int
+    text: str = ""
+    tools: tuple[ToolPiece, ...] = ()
+    thought: str = ""
+
+
+class Answered(Struct, frozen=True):
+    """What an `Ask` came to: the `result` of its `Outcome`, as builtins.
+
+    finish: "stop" | "length" | "tool_calls" | "content_filter" | "" (it did not come to its end)
+    model: that answered;  input_tokens, cached_tokens (of these), output_tokens: as the server
+        counts, None if it does not
+    first_ms: until the first piece, None if there was none;  whole_ms: until the end;  attempts: how often it was asked
+    error: "" | "connect" | "first_token" | "between_tokens" | "closed" | "malformed" | "rate_limit" | "server" |
+        "refused" (the request is wrong, or the key) | "too_long" | "unknown"
+    retry_after_ms: as the server wished
+    image: `seq` of the picture it was shown, None if it saw none
+    """
+
+    finish: str = ""
+    model: str = ""
+    input_tokens: int | None = None
+    cached_tokens: int | None = None
+    output_tokens: int | None = None
+    first_ms: float | None = None
+    whole_ms: float | None = None
+    attempts: int = 1
+    error: str = ""
+    retry_after_ms: float | None = None
+    image: int | None = None
+
+
+class Offer(Struct, frozen=True):
+    """Something that a policy may ask for: a tool (`Call`) or a motion (`Command`).
+
+    parameters: JSON Schema of an object;  kind: which action it is
+    risky: a person must have agreed before it is done;  on_cut: what an interruption does to it
+    """
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+    kind: Literal["call", "command"] = "call"
+    risky: bool = False
+    on_cut: OnCut = "finish"
+
+
+class Offered(Struct, frozen=True, tag=True):
+    """What `where` can do now: all of it. Told at the beginning, and whenever it changes.
+
+    where: component, such as "toolbox" or "base"
+    """
+
+    where: str
+    offers: tuple[Offer, ...]
 
 
 class Fault(Struct, frozen=True, tag=True):
@@ -430,6 +585,6 @@ class Gauge(Struct, frozen=True, tag=True):
     value: float
 
 
-Feedback: TypeAlias = PlayStarted | Played | Outcome | Fault | Recovered | Gauge
+Feedback: TypeAlias = PlayStarted | Played | Outcome | Delta | Offered | Fault | Recovered | Gauge
 
 Payload: TypeAlias = Audio | Image | Voice | Percept | Decision | Action | Feedback

@@ -448,7 +448,7 @@ def test_settle_in_real_time_is_one_turn_of_the_loop() -> None:
 
 # --- the process around it
 
-SCENE = "a02cfc86b67aaa9b508b2945ad430dbcf01b930cf4c9b86bd9949b3205064851 2890 {} 22400000000"
+SCENE = "72aeb5756ddcf4927781c25cd597748500ad2f4e0bbd53314d90d4a20f28705f 2890 {} 22400000000"
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
