@@ -231,7 +231,7 @@ class SpeechActuator:
         for utterance in list(self._queue):
             if not utterance.known:
                 continue  # the speaker will tell
-            if utterance.end > self._playout.played:
+            if utterance.end > self._playout.played or utterance.held_back:
                 if not utterance.was_cut():
                     break  # those behind it wait, unless cut
             elif utterance.was_cut() or utterance.complete:

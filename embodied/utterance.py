@@ -42,6 +42,11 @@ class Utterance:
         return self.cut
 
     @property
+    def held_back(self) -> bool:
+        """Its sound has not been given to the speaker, which has yet to tell how far a flush let it come."""
+        return self.account.base is None and self.samples > 0 and not self.cut
+
+    @property
     def known(self) -> bool:
         """It is settled how much of it will have been heard at most."""
         return not self.cut or self.account.limit is not None

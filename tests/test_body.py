@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -388,8 +389,11 @@ def test_from_hush_to_the_flushed_speaker_in_real_time() -> None:
     assert took[len(took) // 2] < 0.001
 
 
-def unheard(script: Script, *, away: float, back: float = 1e6) -> list[Any]:
-    """FEEDBACK and PLAYBACK of `script`, the loudspeaker gone from second `away` to second `back`."""
+def unheard(script: Script, *, away: float = 1e5, back: float = 1e6, latency_ms: float = 5) -> list[Any]:
+    """FEEDBACK and PLAYBACK of `script`, the loudspeaker gone from second `away` to second `back`.
+
+    latency_ms: on the way to the loudspeaker, and back
+    """
 
     async def main() -> list[Any]:
         clock = Clock()
@@ -404,7 +408,7 @@ def unheard(script: Script, *, away: float, back: float = 1e6) -> list[Any]:
                 players = []
 
                 def attach() -> None:
-                    player = FarPlayer(speaker, clock, 1, latency_ms=5, jitter_ms=10)
+                    player = FarPlayer(speaker, clock, 1, latency_ms=latency_ms, jitter_ms=10)
                     players.append((player, group.create_task(player.run())))
                     speaker.attach(player)
 
@@ -436,6 +440,25 @@ def unheard(script: Script, *, away: float, back: float = 1e6) -> list[Any]:
 
 
 GONE = "nobody could hear it: the loudspeaker is gone"
+
+
+@pytest.mark.parametrize("latency_ms", [5, 60, 300])
+def test_an_answer_that_is_made_before_a_cut_has_been_answered_is_heard(latency_ms: float) -> None:
+    script: Script = [
+        (0, Say("one two three four five six seven eight", turn=1, id=1)),
+        (1.1, Hush(1, "typed")),
+        (1.1, Say("nine ten", turn=2, id=2)),  # short beside what has been heard, and made in 5 ms
+    ]
+    packets = unheard(script, latency_ms=latency_ms)
+    ended = outcomes(packets)
+    assert (ended[1].status, ended[2].status) == ("cut", "done")
+    played = [packet for packet in packets if isinstance(packet.data, Played) and packet.data.id == 2]
+    assert [packet.data.text for packet in played] == ["nine", "ten"]
+    sounded = sum(np.count_nonzero(packet.data.samples) for packet in packets
+                  if packet.topic is PLAYBACK and packet.t > played[0].data.start_ns)  # fmt: skip
+    assert sounded >= 0.9 * 2 * 3200
+    (over,) = [packet.at for packet in packets if isinstance(packet.data, Outcome) and packet.data.id == 2]
+    assert over >= played[-1].t
 
 
 def test_what_nobody_could_hear_is_told_as_failed_and_nothing_of_it_as_heard() -> None:
@@ -475,9 +498,9 @@ SAYS = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 9), st.sampled_from
 
 
 @settings(max_examples=50, deadline=None)
-@given(SAYS, st.integers(0, 60), st.integers(1, 80))
+@given(SAYS, st.integers(0, 60), st.integers(1, 80), st.sampled_from([5, 100]))
 def test_whenever_it_goes_every_say_ends_once_and_only_what_sounded_is_told(
-    plan: list[tuple[int, int, str]], away: int, back: int
+    plan: list[tuple[int, int, str]], away: int, back: int, latency_ms: float
 ) -> None:
     script: Script = []
     second = 0.0
@@ -487,7 +510,7 @@ def test_whenever_it_goes_every_say_ends_once_and_only_what_sounded_is_told(
         made |= {"pause": Pause(number), "resume": Resume(number)}  # type: ignore[dict-item]
         script.append((second, made[kind]))
     script.append((second, Resume(len(plan) + 1)))
-    packets = unheard(script, away=away / 10, back=(away + back) / 10)
+    packets = unheard(script, away=away / 10, back=(away + back) / 10, latency_ms=latency_ms)
     ended = outcomes(packets)
     assert set(ended) == {action.id for _, action in script if isinstance(action, Say)}
     for number, outcome in ended.items():
