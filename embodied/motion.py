@@ -5,7 +5,7 @@ import math
 from typing import Any, NamedTuple
 
 from streams.clock import SECOND, Clock
-from streams.types import Action, Command, Outcome
+from streams.types import Action, Command, Offer, Outcome
 
 
 class _Leg(NamedTuple):
@@ -60,6 +60,30 @@ class SimulatedBase:
         self._stop = asyncio.Event()
         self._fence = -1
         self._halts = 0
+
+    def offers(self) -> tuple[Offer, ...]:
+        """What it can be asked for: exactly what it does not refuse. Every motion is risky, and a cut ends it."""
+        told = {
+            "move": "Drive straight ahead, or back.",
+            "turn": "Turn on the spot.",
+            "come_back": "Drive back to where it started, and face as it did then.",
+        }
+        meaning = {
+            "distance_m": "how far, in metres: positive is forward, negative is backward",
+            "angle_rad": "how far, in radians: positive is to the left (anticlockwise), negative to the right",
+        }
+        offers = []
+        for name, description in told.items():
+            key, limit = self._ranges.get(name, ("", 0.0))
+            number = {"type": "number", "minimum": -limit, "maximum": limit, "description": meaning.get(key)}
+            parameters = {
+                "type": "object",
+                "properties": {key: number} if key else {},
+                "required": [key] if key else [],
+                "additionalProperties": False,
+            }
+            offers.append(Offer(name, description, parameters, "command", risky=True, on_cut="cancel"))
+        return tuple(offers)
 
     async def perform(self, action: Action) -> Outcome:
         """Carry out a `Command`. Cancelling brakes, and returns how far it really went."""
