@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from streams.types import Action, Outcome, Samples
+from streams.types import Action, Outcome, Samples, Tone
 
 
 class Mark(NamedTuple):
@@ -42,13 +42,43 @@ class Voice(Protocol):
     rate: int
     cost: int
 
-    def speak(self, text: str) -> Iterator[Chunk]:
-        """The chunks of `text`. Closing the iterator cancels the rest at once. Raises `VoiceError`."""
+    def speak(self, text: str, *, pace: float = 1.0, tone: Tone = "") -> Iterator[Chunk]:
+        """The chunks of `text`. Closing the iterator cancels the rest at once. Raises `VoiceError`.
+
+        pace: factor of the usual speed, 0.5 to 2;  tone: how it is to sound. Both are for this text only, and a voice
+        that cannot ignores them.
+        """
 
     def close(self) -> None:
         """Give back processes and memory, without waiting for speech in progress. Idempotent.
 
         May come from another thread during `speak`, whose iterator then ends, soon, with `VoiceError`.
+        """
+
+
+@runtime_checkable
+class Sound(Protocol):
+    """Speech that another part makes, such as a model that speaks: what `Say.source` names.
+
+    rate: Hertz, the same as the speaker's
+    """
+
+    rate: int
+
+    def chunks(self, name: str) -> Iterator[Chunk]:
+        """The chunks of the sound `name`, in playing order; called once for each name.
+
+        Synchronous: the speech actuator iterates in the voice's thread. `next` waits until more has come, or the sound
+        has ended, or `cancel` was called, and the iterator then ends. Whoever implements it bounds that wait.
+        In virtual time it is called on the loop and may not wait: what it gives must be there.
+        Raises `VoiceError`, here or from `next`: no sound of that name, or the model that made it failed.
+        """
+
+    def cancel(self, name: str) -> None:
+        """Nothing more of `name` will be asked for: forget it, and end a wait for it. On the loop, at once, idempotent.
+
+        Unknown names are no error. A `Say` whose turn had been cut before the body saw it is not told here: who makes
+        the sound ends it with its own turn.
         """
 
 

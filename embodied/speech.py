@@ -12,7 +12,7 @@ import numpy as np
 
 from embodied.errors import VoiceError
 from embodied.ledger import Playout
-from embodied.ports import Chunk, Voice
+from embodied.ports import Chunk, Sound, Voice
 from embodied.utterance import Utterance, say_outcome
 from streams.clock import Clock
 from streams.ports import Publisher, Speaker
@@ -20,6 +20,7 @@ from streams.topics import FEEDBACK
 from streams.types import Action, Fault, Outcome, PlayStarted, Samples, Say
 from streams.worker import Worker
 
+_NONE: Iterator[Chunk] = iter(())
 UNHEARD = "nobody could hear it: the loudspeaker is gone"
 
 
@@ -29,10 +30,12 @@ class SpeechActuator:
     Says are spoken in the order in which they are performed. ahead_s: how far synthesis may run before the speaker
     gap_ms: silence between a Say and the one that follows it at once
     fence: nothing of turns up to this one is heard;  volume: 0 to 1, of what is synthesised from now on
+    sound: where a `Say` with a `source` comes from, instead of the voice; at the speaker's rate
 
     `cut`, `pause` and `resume` act within one block of the speaker and return at once. A `Say` none of which was heard
     when it was cut ends as "fenced", else as "cut" (or "done" if every word had been heard); its result is the
-    text up to the last word heard, as written. A voice that fails ends its `Say` as "failed", is told by a
+    text up to the last word heard, as written (of a sound without text: its words). A `Say` with neither text nor
+    source is done at once. A voice that fails ends its `Say` as "failed", is told by a
     `Fault`, and the next `Say` is tried. In virtual time the voice is called inline and its cost charged.
 
     When the speaker has given up (`Speaker.listen`'s `gone`), every `Say` that waits or sounds ends as "failed", with
@@ -52,12 +55,16 @@ class SpeechActuator:
         *,
         ahead_s: float = 5.0,
         gap_ms: int = 150,
+        sound: Sound | None = None,
     ) -> None:
         if voice.rate != speaker.rate:
             raise ValueError(f"voice {voice.name} gives {voice.rate} Hz and the speaker takes {speaker.rate} Hz")
+        if sound is not None and sound.rate != speaker.rate:
+            raise ValueError(f"the sound comes at {sound.rate} Hz and the speaker takes {speaker.rate} Hz")
         self.fence = -1
         self.volume = 1.0
         self._voice = voice
+        self._sound = sound
         self._speaker = speaker
         self._publisher = publisher
         self._clock = clock
@@ -79,7 +86,10 @@ class SpeechActuator:
         if not isinstance(action, Say):
             raise TypeError(f"speech takes Say, not {type(action).__name__}")
         if action.turn <= self.fence:
+            self._forget(action)
             return say_outcome(action, "fenced", "", "its turn had been cut")
+        if not action.source and not action.text.strip():
+            return say_outcome(action, "done", "")
         utterance = Utterance(action, asyncio.get_running_loop().create_future())
         self._queue.append(utterance)
         try:
@@ -130,9 +140,9 @@ class SpeechActuator:
         async with self._voice_free:
             if utterance.was_cut():
                 return
-            chunks = self._voice.speak(utterance.say.text)
-            cost = self._voice.cost
+            chunks, cost = _NONE, self._voice.cost
             try:
+                chunks = self._chunks(utterance.say)
                 while not utterance.was_cut():
                     wanted = self._batch if utterance.samples else 1
                     batch = await self._worker.work(cost, _take, chunks, wanted)
@@ -152,6 +162,18 @@ class SpeechActuator:
                 self._close(chunks)
             utterance.complete = True
             self._settle()
+
+    def _chunks(self, say: Say) -> Iterator[Chunk]:
+        if not say.source:
+            return self._voice.speak(say.text, pace=say.pace, tone=say.tone)
+        if self._sound is None:
+            raise VoiceError(f"there is no sound {say.source!r}: no model that speaks is part of this agent")
+        return self._sound.chunks(say.source)
+
+    def _forget(self, say: Say) -> None:
+        """Nothing more of `say` will be asked for."""
+        if say.source and self._sound is not None:
+            self._sound.cancel(say.source)
 
     def _write(self, utterance: Utterance, batch: list[Chunk]) -> None:
         account = utterance.account
@@ -260,6 +282,7 @@ class SpeechActuator:
             return
         for utterance in dropped:
             utterance.cut = True
+            self._forget(utterance.say)
         self._flushing += 1
         self._speaker.flush(partial(self._flushed, dropped))
 

@@ -62,7 +62,7 @@ class Utterance:
         if self.failure:
             return say_outcome(say, "failed", heard, self.failure)
         if not self.cut or (self.complete and words and len(words) == len(account.marks)):
-            return say_outcome(say, "done", say.text)
+            return say_outcome(say, "done", say.text or heard)
         if self.unheard:
             return say_outcome(say, "failed", heard, self.unheard)
         if account.base is None or account.base >= self.end:

@@ -36,6 +36,7 @@ from streams.types import (
     PlayStarted,
     Resume,
     Say,
+    Tone,
 )
 from tests.far_player import FarPlayer
 
@@ -526,10 +527,10 @@ class Drowsy(ToneVoice):
         super().__init__(16000)
         self.began, self.free, self.waited = threading.Event(), threading.Event(), []
 
-    def speak(self, text: str) -> Iterator[Chunk]:
+    def speak(self, text: str, *, pace: float = 1.0, tone: Tone = "") -> Iterator[Chunk]:
         self.began.set()
         self.waited.append(self.free.wait(5))
-        yield from super().speak(text)
+        yield from super().speak(text, pace=pace, tone=tone)
 
 
 def test_closing_the_speech_waits_for_the_voice_off_the_loop() -> None:

@@ -23,6 +23,7 @@ from embodied.errors import VoiceCrashed, VoiceError, VoiceSilent
 from embodied.ports import Chunk, Mark, Voice
 from embodied.voices.espeak import Espeak, EspeakVoice
 from streams.errors import DependencyMissing
+from streams.types import Tone
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,47 @@ def test_the_same_text_gives_the_same_samples_in_any_process(voice: EspeakVoice)
     other = EspeakVoice()
     assert np.array_equal(gathered(other.speak(text))[0], first)
     other.close()
+
+
+def pitch(sound: np.ndarray, rate: int) -> float:
+    """Middle fundamental frequency of the voiced parts, Hertz, by autocorrelation."""
+    found = []
+    for start in range(0, len(sound) - 1024, 512):
+        frame = sound[start : start + 1024].astype(float)
+        if level(frame) > 500:
+            alike = np.correlate(frame, frame, "full")[len(frame) - 1 :]
+            low, high = rate // 300, rate // 60
+            best = low + int(np.argmax(alike[low:high]))
+            if alike[best] > 0.6 * alike[0]:
+                found.append(rate / best)
+    return float(np.median(found))
+
+
+def test_pace_and_tone_are_for_one_utterance_only(voice: EspeakVoice) -> None:
+    text = "The kitchen is on the left, and the garden is behind the house."
+    plain, marks = gathered(voice.speak(text))
+    slow, slow_marks = gathered(voice.speak(text, pace=0.7))
+    fast, _ = gathered(voice.speak(text, pace=1.5))
+    assert len(fast) < 0.8 * len(plain) < len(plain) < 0.85 * len(slow)
+    assert [mark.text for mark in slow_marks] == [mark.text for mark in marks]
+    assert all(level(slow[mark.start : mark.end]) > 500 for mark in slow_marks)
+    cheerful, serious, soft = (gathered(voice.speak(text, tone=tone))[0] for tone in ("cheerful", "serious", "soft"))
+    assert pitch(cheerful, voice.rate) > 1.05 * pitch(plain, voice.rate) > 1.1 * pitch(serious, voice.rate)
+    assert level(soft) < 0.8 * level(plain)
+    again, same = gathered(voice.speak(text))
+    assert np.array_equal(again, plain)
+    assert same == marks
+
+
+@pytest.mark.parametrize("tone", ["", "calm", "warm", "cheerful", "serious", "soft"])
+@pytest.mark.parametrize("pace", [0.5, 1.0, 2.0])
+def test_every_manner_keeps_word_times(voice: EspeakVoice, pace: float, tone: Tone) -> None:
+    text = "Go to the door at 3:30, please."
+    sound, marks = gathered(voice.speak(text, pace=pace, tone=tone))
+    assert [mark.text for mark in marks] == ["Go", "to", "the", "door", "at", "3:30", "please"]
+    assert all(before.end <= after.start for before, after in pairwise(marks))
+    assert level(sound[marks[-1].start : marks[-1].end]) > 200
+    assert level(sound[marks[-1].end + voice.rate // 20 :]) < 100
 
 
 def test_markup_is_spoken_and_not_obeyed(voice: EspeakVoice) -> None:

@@ -18,7 +18,7 @@ from embodied.voices.words import written_words
 from streams.bus import Lane
 from streams.clock import SECOND, Clock
 from streams.ports import Publisher
-from streams.types import Action, Call, Outcome
+from streams.types import Action, Call, Outcome, Tone
 
 
 class MuteVoice:
@@ -32,10 +32,10 @@ class MuteVoice:
         self._voice = voice
         self.name, self.rate, self.cost = voice.name, voice.rate, voice.cost
 
-    def speak(self, text: str) -> Iterator[Chunk]:
+    def speak(self, text: str, *, pace: float = 1.0, tone: Tone = "") -> Iterator[Chunk]:
         """As in the port."""
         if not self.mute:
-            yield from self._voice.speak(text)
+            yield from self._voice.speak(text, pace=pace, tone=tone)
             return
         words = written_words(text)
         marks = tuple(Mark(word.text, place, place + 1) for place, word in enumerate(words))

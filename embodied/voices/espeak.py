@@ -22,11 +22,23 @@ from embodied.errors import VoiceCrashed, VoiceError, VoiceSilent
 from embodied.ports import Chunk, Mark
 from embodied.voices.words import Event, WordMarks
 from streams.errors import DependencyMissing
+from streams.types import Tone
 
 _HEAD = struct.Struct("<Ic")
 _HELPER = Path(__file__).with_name("espeak_helper.py")
+_HOW = struct.Struct("<4H")
 _MS = 1_000_000
 _WORD = 1
+# What a tone does to espeak's voice: factor of the rate, added to the pitch (0 to 99), range of the pitch (0 to 100;
+# None: the voice's own, about 50), factor of the volume. Small, for the voice must stay the same person.
+_TONES: dict[str, tuple[float, int, int | None, float]] = {
+    "": (1.0, 0, None, 1.0),
+    "calm": (0.92, -4, 38, 0.9),
+    "warm": (0.96, -2, 60, 0.95),
+    "cheerful": (1.06, 8, 78, 1.0),
+    "serious": (0.95, -8, 36, 1.0),
+    "soft": (0.96, 0, 42, 0.6),
+}
 # espeak reads commands after control characters, and a NUL would end the text; each becomes one blank, so that
 # positions in the text stay what they are.
 _PLAIN = dict.fromkeys((*range(0x20), 0x7F), " ") | dict.fromkeys(range(0xD800, 0xE000), "\ufffd")
@@ -115,9 +127,11 @@ class EspeakVoice:
             self._kill()
             raise VoiceError(f"espeak-ng speaks at {rate} Hz instead of {self.rate}: use one of its own voices")
 
-    def speak(self, text: str) -> Iterator[Chunk]:
+    def speak(self, text: str, *, pace: float = 1.0, tone: Tone = "") -> Iterator[Chunk]:
         """The chunks of `text`, about 60 ms each. Markup is spoken as it is written, never obeyed.
 
+        pace: factor of the rate, as far as espeak goes (80 to 450 words per minute)
+        tone: changes pitch and its range, rate and volume a little, for this text only (see `_TONES`)
         Closing the iterator cancels within milliseconds. If the process dies, the text is begun again in a fresh one
         and what was already given is left out, once; then `VoiceCrashed`. Raises `VoiceSilent`, `VoiceError`.
         """
@@ -125,7 +139,7 @@ class EspeakVoice:
         for attempt in (1, 2):
             try:
                 seen_samples, seen_marks = 0, 0
-                for chunk in self._attempt(text):
+                for chunk in self._attempt(self._how(pace, tone), text):
                     fresh = chunk.samples[max(0, samples - seen_samples) :]
                     news = chunk.marks[max(0, marks - seen_marks) :]
                     seen_samples += len(chunk.samples)
@@ -168,16 +182,24 @@ class EspeakVoice:
 
     # --- one utterance
 
-    def _attempt(self, text: str) -> Iterator[Chunk]:
-        with self._use():
-            yield from self._utterance(text)
+    def _how(self, pace: float, tone: Tone) -> bytes:
+        """Rate, pitch, range (0: leave it) and volume, as the helper takes them."""
+        config = self.config
+        quick, higher, wide, loud = _TONES[tone]
+        rate = min(450, max(80, round(config.rate_wpm * pace * quick)))
+        pitch = min(99, max(0, config.pitch + higher))
+        return _HOW.pack(rate, pitch, wide or 0, min(200, round(config.volume * loud)))
 
-    def _utterance(self, text: str) -> Iterator[Chunk]:
+    def _attempt(self, how: bytes, text: str) -> Iterator[Chunk]:
+        with self._use():
+            yield from self._utterance(how, text)
+
+    def _utterance(self, how: bytes, text: str) -> Iterator[Chunk]:
         self._start()
         plain = text.translate(_PLAIN)
         marks = WordMarks(plain)
         total = 0
-        self._send(b"S", plain.encode())
+        self._send(b"S", how + plain.encode())
         finished = False
         try:
             news: tuple[Mark, ...] = ()

@@ -12,7 +12,8 @@ Frames, both ways: length of the body (uint32, little endian), kind (1 byte), bo
                  A  audio: int16[samples], little endian
                  D  the utterance is done, or was cancelled  once per S
                  X  cannot start: UTF-8 reason               then the process ends
-    to espeak    S  speak: UTF-8 text                        one at a time: the next one only after D
+    to espeak    S  speak: four numbers (uint16, little endian) for this utterance alone: rate, pitch, range of the
+                    pitch (0: the voice's own) and volume; then UTF-8 text. One at a time: the next one only after D
                  C  cancel the utterance in progress (ignored when there is none)
 
 It ends when its standard input ends. If a fork dies, it ends too: a torn frame must not be followed by a whole one.
@@ -31,7 +32,8 @@ SYNCHRONOUS, BUFFER_MS = 2, 40
 PHONEME_EVENTS, DONT_EXIT = 0x0001, 0x8000
 UTF8 = 1
 WORD, PHONEME = 1, 7
-RATE, VOLUME, PITCH = 1, 2, 3
+RATE, VOLUME, PITCH, RANGE = 1, 2, 3, 4
+HOW = struct.Struct("<4H")
 
 
 class EventId(ctypes.Union):
@@ -88,8 +90,17 @@ def start(library: str, data: str, language: str, rate: int, pitch: int, volume:
     return engine, hertz
 
 
-def utter(engine: ctypes.CDLL, text: bytes, commands: int, out: int) -> None:
-    """Speak `text`; stop when anything comes in on `commands`: it can only be a cancel, or its end."""
+def utter(engine: ctypes.CDLL, body: bytes, commands: int, out: int) -> None:
+    """Speak what `S` came with; stop when anything comes in on `commands`: it can only be a cancel, or its end.
+
+    Runs in a fork: what it sets in the engine ends with it.
+    """
+    rate, pitch, wide, volume = HOW.unpack_from(body)
+    text = body[HOW.size :]
+    for parameter, value in ((RATE, rate), (PITCH, pitch), (VOLUME, volume)):
+        engine.espeak_SetParameter(parameter, value, 0)
+    if wide:
+        engine.espeak_SetParameter(RANGE, wide, 0)
 
     def take(wave: int | None, count: int, events: "ctypes._Pointer[Event]") -> int:
         marks = []
