@@ -11,9 +11,11 @@ from agent.errors import ConfigError
 from agent.parts import kept, models_of, sentences
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
+from embodied.ports import Actuator
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
 from embodied.tools import default_tools
+from policies.models.pictures import NewestPicture, Pictures
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnTaker
 from streams import models
@@ -25,10 +27,13 @@ from streams.encoders.speech import SpeechEncoder
 from streams.pictures import anonymous
 from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
-from streams.topics import AUDIO, CLEAN, IMAGE
+from streams.topics import AUDIO, CLEAN, FEEDBACK, IMAGE
+from streams.types import Offered
 
 MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
 """Makes a speaker for a session, inside its loop: publisher, clock, rate in Hertz."""
+MakeModel: TypeAlias = Callable[[Publisher, Clock, Pictures], Actuator]
+"""Makes what answers an `Ask`, inside a session's loop."""
 
 
 class AgentBody:
@@ -37,6 +42,8 @@ class AgentBody:
     tools: functions a policy may `Call`, besides the default ones (`embodied.toolbox.tool` says what they look like)
     installed: also those of installed packages (entry points `visavis.tools`), where `tools` has none of their name
     speaker: makes what the voice comes out of, at the voice's rate (default: the simulated one)
+    model: makes what answers questions (default: that of section `llm`, where the policy is a language model's)
+    taps: what the body itself wants to see of the session
     Raises `ToolError` for what cannot be a tool.
     """
 
@@ -47,8 +54,12 @@ class AgentBody:
         *,
         installed: bool = True,
         speaker: MakeSpeaker | None = None,
+        model: MakeModel | None = None,
     ) -> None:
         self.config = config
+        self._pictures = NewestPicture()
+        self._model = model if model or config.policy.engine != "llm" else self._configured_model
+        self.taps: list[Tap] = [self._pictures] if self._model is not None else []
         self._speaker = speaker or self._simulated
         own = [each if isinstance(each, Tool) else tool(each) for each in tools]
         others = registry.installed("tools") if installed else {}
@@ -75,12 +86,23 @@ class AgentBody:
         if config.body.motion != "none":
             make = registry.find("actuators", config.body.motion, "body.motion")
             actuators.append(make(config, publisher, clock))
+        if self._model is not None:
+            actuators.append(self._model(publisher, clock, self._pictures))
+        for each in actuators:
+            if (offers := getattr(each, "offers", None)) is not None:
+                publisher.publish(FEEDBACK, clock.now(), Offered(each.name, offers()))
         body = Body(actuators)
         async with speaker.device():
             try:
                 await body.run(lane, publisher, clock)
             finally:
                 await body.aclose()
+
+    def _configured_model(self, publisher: Publisher, clock: Clock, pictures: Pictures) -> Actuator:
+        config = self.config.llm
+        make = registry.find("models", config.engine, "llm.engine")
+        model: Actuator = make(config, publisher, clock, pictures)
+        return model
 
     def _simulated(self, publisher: Publisher, clock: Clock, rate: int) -> Speaker:
         section = self.config.speaker
@@ -124,7 +146,8 @@ def conductor(config: Config, started: datetime | None = None) -> Conductor:
     words = config.reflex.words or stop_words(config.language)
     policy = registry.find("policies", config.policy.engine, "policy.engine")(config, wall)
     reflex = Reflex(words, language=config.language, anywhere=config.reflex.anywhere)
-    return Conductor(TurnTaker(config.turns, language=config.language, stop_words=words), policy, reflex)
+    turns = TurnTaker(config.turns, language=config.language, stop_words=words, manner=config.manner)
+    return Conductor(turns, policy, reflex)
 
 
 def assemble(

@@ -2,10 +2,11 @@
 
 import argparse
 import io
+import json
 import os
 import sys
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 OK, DIFFERENT, FAILED, INTERRUPTED = 0, 1, 2, 130
 
@@ -58,12 +59,13 @@ def _conversations(commands: Commands) -> None:
     media.add_argument("--audio", metavar="FILE", help="WAV, FLAC, MP3, MP4 …: any rate, mono or stereo")
     media.add_argument("--video", metavar="FILE", help="sound and pictures of a video, in step")
     _config(run)
+    _mind(run)
     run.add_argument("--record", metavar="OUT.mcap", help="record the whole session")
     run.add_argument("--voice-out", metavar="OUT.wav", help="the agent's voice on the session's time base")
     run.add_argument("--both-out", metavar="OUT.wav", help="stereo: person left, agent right")
     run.add_argument("--block-ms", type=int, metavar="MS", help="short for --set audio.block_ms=MS")
     run.add_argument("--quiet", action="store_true", help="only the report")
-    _speed(run)
+    _speed(run, None, "max; 1 with a model that needs the real world")
     run.set_defaults(command=_run)
 
     live = commands.add_parser("live", help="a conversation through microphone and loudspeaker, or a browser")
@@ -72,6 +74,7 @@ def _conversations(commands: Commands) -> None:
     live.add_argument("--loudspeaker", metavar="NAME", help="the same")
     live.add_argument("--camera", metavar="SOURCE", help='its number, or an http:// or rtsp:// address; "" for none')
     _config(live)
+    _mind(live)
     live.add_argument("--record", metavar="OUT.mcap", help="record the whole session")
     live.add_argument("--voice-out", metavar="OUT.wav", help="the agent's voice on the session's time base")
     live.add_argument("--both-out", metavar="OUT.wav", help="stereo: person left, agent right")
@@ -90,6 +93,7 @@ def _conversations(commands: Commands) -> None:
     replay.add_argument("--from", dest="mode", choices=("media", "percepts"), default="media")
     replay.add_argument("--check", action="store_true", help="exit 1 at the first decision that differs")
     replay.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="what if? (repeatable)")
+    replay.add_argument("--live-model", action="store_true", help="ask the language model again, in real time")
     replay.add_argument("--show", action="store_true", help="show the conversation while it is replayed")
     _speed(replay)
     replay.set_defaults(command=_replay)
@@ -160,10 +164,33 @@ def _config(command: argparse.ArgumentParser) -> None:
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting (repeatable)")
 
 
-def _speed(command: argparse.ArgumentParser, default: str = "max") -> None:
+def _speed(command: argparse.ArgumentParser, default: str | None = "max", told: str = "%(default)s") -> None:
     command.add_argument(
-        "--speed", choices=("max", "1"), default=default, help="as fast as it goes, or real time (default: %(default)s)"
+        "--speed", choices=("max", "1"), default=default, help=f"as fast as it goes, or real time (default: {told})"
     )
+
+
+class _Setting(argparse.Action):
+    """An option that is short for settings: they are laid over the configuration like those of `--set`."""
+
+    def __init__(self, *args: Any, settings: Sequence[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.settings = settings
+
+    def __call__(self, parser: Any, namespace: argparse.Namespace, values: Any, option: Any = None) -> None:
+        namespace.set = [*namespace.set, *(setting.format(json.dumps(values)) for setting in self.settings)]
+
+
+def _mind(command: argparse.ArgumentParser) -> None:
+    """Options that choose what answers."""
+    mind = command.add_argument_group("what answers (docs/models.md; the default is the embedded intents)")
+    mind.add_argument(
+        "--llm", metavar="URL", action=_Setting, settings=("policy.engine=llm", "llm.url={}"),
+        help="a language model: any OpenAI-compatible server, such as http://localhost:11434/v1",
+    )  # fmt: skip
+    mind.add_argument(
+        "--model", metavar="NAME", action=_Setting, settings=("llm.model={}",), help="its name at that server"
+    )  # fmt: skip
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from typing import Any, assert_never
 
 import msgspec
 
-from policies.errors import CassetteError, PolicyError
+from policies.errors import PolicyError
 from policies.ports import Policy, Spontaneous
 from policies.reflex import Reflex
 from policies.turns import TurnTaker
@@ -53,6 +53,7 @@ from streams.types import (
     Words,
 )
 
+POLICY = "policy"  # where a `Fault` of the policy is
 NOBODY = -1  # the stretch of speech of a stop that nobody spoke
 INTERRUPTED = "Interrupted"
 """Error name of the `Fault` by which a session says that it must end now."""
@@ -83,8 +84,9 @@ class Conductor:
     ) -> None:
         """Conduct until the senses have ended (see `finish`) and everything that was begun has been said and done.
 
-        lane: over `reads`;  report: told of expected failures of the policy (`PolicyError`), which end
-        its reply and not the session. Raises what else the policy raises. Cancelling it cancels running replies.
+        lane: over `reads`;  report: told of expected failures of the policy (`PolicyError`), which are published as
+        `Fault`s and end its reply, not the session. Raises what else the policy raises.
+        Cancelling it cancels running replies.
         """
         self._lane, self._publisher, self._report = lane, publisher, report
         async with asyncio.TaskGroup() as group:
@@ -177,7 +179,8 @@ class Conductor:
                 self._act(self._numbered(action))
 
     def _offer_floor(self) -> None:
-        if self.policy.wants_floor and not self._senses_ended:
+        quiet = self.turns.manner.proactivity == "none"
+        if self.policy.wants_floor and not self._senses_ended and not quiet:
             turn = self.turns.unasked(self._now)
             if turn is not None:
                 self._decide([turn])
@@ -212,6 +215,8 @@ class Conductor:
                     pass
                 case _:
                     assert_never(decision)
+        if decisions:
+            self._act_on_impulse()
 
     def _act(self, action: Action) -> None:
         packet = self._publisher.publish(ACTION, self._now, action)
@@ -237,10 +242,10 @@ class Conductor:
                         return
                     self._act(self._stamped(action, turn.turn))
                     self._nudge()
-        except CassetteError:
-            raise  # a replay that cannot go on is no failure to talk over
         except PolicyError as error:
-            self._report(Fault("policy", type(error).__name__, str(error)))
+            fault = Fault(POLICY, type(error).__name__, str(error))
+            self._report(fault)
+            self._publisher.publish(FEEDBACK, self._now, fault)
         if self._replies.pop(turn.turn, None) is not None:
             self._decide(self.turns.replied(turn.turn, self._now))
             self._offer_floor()

@@ -24,6 +24,7 @@ from agent.settings import apply, build, prune, read_toml
 from agent.wyoming.settings import WyomingConfig
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
+from policies.llm.settings import LlmConfig
 from policies.turns import TurnConfig
 from streams.devices.camera import CameraConfig
 from streams.devices.loudspeaker import LoudspeakerConfig
@@ -34,6 +35,7 @@ from streams.encoders.recognisers.grammar import GrammarConfig
 from streams.encoders.speech import SpeechConfig
 from streams.encoders.turn_end import TurnEndConfig
 from streams.encoders.vad import VadConfig
+from streams.types import Manner
 
 
 class AudioSection(Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,7 +86,7 @@ class SpeechSection(SpeechConfig, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicySection(IntentsConfig, frozen=True, forbid_unknown_fields=True):
-    """What answers. engine: "intents".
+    """What answers. engine: "intents", or "llm": the language model of section `llm`, with the intents to fall back on.
 
     sentences: TOML files of sentences beside (or over) the built-in ones;  builtin: use the built-in ones
     texts: [file, content] of all of these, which are then not read: a recording keeps them here
@@ -143,6 +145,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     speech: SpeechSection = field(default_factory=SpeechSection)
     turns: TurnConfig = field(default_factory=TurnConfig)
     policy: PolicySection = field(default_factory=PolicySection)
+    llm: LlmConfig = field(default_factory=LlmConfig)
+    manner: Manner = field(default_factory=Manner)
     reflex: ReflexSection = field(default_factory=ReflexSection)
     voice: VoiceSection = field(default_factory=VoiceSection)
     speaker: SpeakerSection = field(default_factory=SpeakerSection)

@@ -15,6 +15,7 @@ from agent.report import summarise
 from agent.report_table import render
 from agent.session import Log, Session
 from agent.view import TerminalView
+from policies.llm.settings import PriceConfig
 from streams import clock, models
 from streams.devices.wav import WavTap
 from streams.errors import ModelMismatch, ModelMissing
@@ -92,14 +93,16 @@ def hold(
         for tap in taps:
             if isinstance(tap, Recorder):
                 tap.close()  # should it never have run
-    tell(session, log, timing, console)
+    tell(session, log, timing, console, settings.llm.price)
     console.print(f"models: {'; '.join(_ran_on(session)) or 'none'}", markup=False, soft_wrap=True)
     told = _told(session, made.paths, console)
     return ended or told
 
 
-def tell(session: Session, log: Log, timing: clock.Stopwatch, console: Console) -> None:
-    """Print the report of a session that has ended."""
+def tell(
+    session: Session, log: Log, timing: clock.Stopwatch, console: Console, price: PriceConfig | None = None
+) -> None:
+    """Print the report of a session that has ended. price: of the language model's tokens"""
     report = summarise(
         log.packets,
         lanes=session.lanes(),
@@ -107,6 +110,7 @@ def tell(session: Session, log: Log, timing: clock.Stopwatch, console: Console) 
         wall_s=timing.wall,
         cpu_s=timing.cpu,
         session_s=session.ended_ns / 1e9,
+        price=price,
     )
     console.print(render(report))
 

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from agent import assembly, config
+from agent import assembly, config, parts
+from agent.errors import ConfigError
 from agent.execution import Made, fetch, hold
 from agent.outputs import Terminal
 from streams import clock
@@ -26,6 +27,11 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.block_ms is not None:
         assignments.append(f"audio.block_ms={arguments.block_ms}")
     settings = config.load(Path(arguments.config) if arguments.config else None, assignments)
+    speed = arguments.speed or ("1" if parts.needs_real_time(settings) else "max")
+    if speed == "max" and parts.needs_real_time(settings):
+        raise ConfigError(
+            f'--speed max does not go with policy.engine = "{settings.policy.engine}": a model takes real time'
+        )
     audio, camera = settings.audio, settings.camera
     source: Source
     if arguments.video:
@@ -39,7 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings = fetch(settings, console, sees=bool(arguments.video))
     return hold(
         settings, [source], assembly.AgentBody(settings), console,
-        made=made, assignments=assignments, quiet=arguments.quiet, speed=None if arguments.speed == "max" else 1.0,
+        made=made, assignments=assignments, quiet=arguments.quiet, speed=None if speed == "max" else 1.0,
     )  # fmt: skip
 
 

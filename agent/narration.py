@@ -15,11 +15,13 @@ from embodied.ledger import heard_text
 from streams.clock import MS, SECOND
 from streams.packet import Packet
 from streams.types import (
+    Adjusted,
     Call,
     Command,
     Faces,
     Fault,
     Halt,
+    Manner,
     Outcome,
     OverlapCut,
     OverlapPaused,
@@ -122,8 +124,15 @@ class Narrator:
                 self._says[number].begun = packet.t
             case Played(id=number, text=text) if number in self._says:
                 self._says[number].words.append(text)
+            case Outcome(action="Ask") as outcome:
+                if outcome.status in {"done", "cut", "fenced"}:
+                    return []
+                return [Line(packet.at, "fault", Text(f"model: {outcome.status}: {outcome.detail}", ALARM))]
             case Outcome() as outcome:
                 return self._outcome(outcome, packet.at)
+            case Adjusted(manner=manner, by=by):
+                how = ", ".join(f"{name} {value}" for name, value in _changed(manner).items()) or "as usual"
+                return [Line(packet.at, "", Text(f"behaviour ({by}): {how}", NOTE))]
             case Typed(text=text):
                 return [Line(packet.at, "person", Text().append(text, PERSON).append("  (typed)", NOTE))]
             case Faces(faces=faces):
@@ -353,3 +362,9 @@ def _s(ns: int) -> str:
 
 def _ms(ns: int) -> str:
     return f"{ns / MS:.0f} ms"
+
+
+def _changed(manner: Manner) -> dict[str, Any]:
+    """What of it is not the default."""
+    usual, now = msgspec.to_builtins(Manner()), msgspec.to_builtins(manner)
+    return {name: value for name, value in now.items() if value != usual[name]}

@@ -19,6 +19,8 @@ from streams.ports import Encoder, Publisher
 
 if TYPE_CHECKING:
     from embodied.ports import Actuator, Voice
+    from policies.llm.settings import LlmConfig
+    from policies.models.pictures import Pictures
     from policies.ports import Policy
     from streams.encoders.recognisers import Recogniser
 
@@ -163,6 +165,38 @@ def intents(config: Config, wall: Callable[[int], datetime]) -> "Policy":
     return IntentsPolicy(sentences(config), replace(config.policy, stop_words=config.reflex.words or None), wall)
 
 
+def llm(config: Config, wall: Callable[[int], datetime]) -> "Policy":
+    """The policy of a language model, with the intents to fall back on."""
+    from policies.intents import IntentsPolicy
+    from policies.llm.consent import Consent
+    from policies.llm.policy import LlmPolicy
+
+    intents_ = intents(config, wall)
+    assert isinstance(intents_, IntentsPolicy)
+    return LlmPolicy(
+        config.llm, intents_, Consent(intents_), manner=config.manner, language=config.language, wall=wall
+    )  # fmt: skip
+
+
+def needs_real_time(config: Config) -> bool:
+    """Whether something in it waits for the world outside, which does not wait for a virtual clock."""
+    return config.policy.engine in ("llm", "realtime")
+
+
+def chat_model(config: "LlmConfig", publisher: Publisher, clock: Clock, pictures: "Pictures") -> "Actuator":
+    """A server that speaks OpenAI's chat completions."""
+    from policies.models.chat import ChatModel
+
+    return ChatModel(config, publisher, clock, pictures)
+
+
+def local_model(config: "LlmConfig", publisher: Publisher, clock: Clock, pictures: "Pictures") -> "Actuator":
+    """A model in this process."""
+    from policies.models.local import LocalModel
+
+    return LocalModel(config, publisher, clock, pictures)
+
+
 def sentences(config: Config) -> Any:
     """The sentences that policy, recogniser and header share: compiled once (45 ms) until a file of theirs changes."""
     paths = tuple(str(path) for path in config.policy.sentences)
@@ -182,13 +216,14 @@ def _sentences(
 def kept(config: Config) -> Config:
     """`config` with the texts of its files in it: what a recording needs to be replayed without them.
 
-    A password in the address of the camera is left out.
+    Passwords in the addresses of the camera and the model's server are left out.
     """
     text = jsgf_text(config) if config.speech.engine == "grammar" else config.speech.jsgf_text
     camera = anonymous(config.camera.source)
     return replace(
         config,
         camera=replace(config.camera, source=camera),
+        llm=replace(config.llm, url=anonymous(config.llm.url)),
         policy=replace(config.policy, texts=sentences(config).texts),
         speech=replace(config.speech, jsgf_text=text),
     )

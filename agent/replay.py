@@ -18,8 +18,10 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
+from agent.conductor import POLICY
 from agent.errors import ReplayEnded
 from agent.session import BodyPort, Desk
+from policies.cassette import request_key
 from streams.bus import Bus, Lane
 from streams.clock import Clock
 from streams.packet import Packet
@@ -142,7 +144,9 @@ class Replay:
         self._made.setdefault(type(data), deque()).append((topic, t, data))
         return None
 
-    def _decided(self, topic: Topic[Any], t: int, data: Any) -> Packet[Any]:
+    def _decided(self, topic: Topic[Any], t: int, data: Any) -> Any:
+        if topic is FEEDBACK:  # a fault of the policy: the recording tells it, as long as the policy does the same
+            return self._bus.publish(topic, t, data) if self._embodies else None
         packet = self._bus.publish(topic, t, data)
         place = len(self.replayed)
         self.replayed.append(packet)
@@ -234,7 +238,7 @@ class Replay:
             if self.first is None and len(self.replayed) < self._passed:
                 self._diverge(Difference(_line(packet), None))
         elif topic is FEEDBACK:
-            if not self._embodies or isinstance(packet.data, _TOLD_ALWAYS):
+            if not self._embodies or (isinstance(packet.data, _TOLD_ALWAYS) and not _of_the_policy(packet.data)):
                 self._tell(packet)
         elif topic is PLAYBACK:
             self._bus.publish(topic, packet.t, packet.data)
@@ -285,6 +289,7 @@ class _Body:
 
     def __init__(self, replay: Replay, shadow: BodyPort | None) -> None:
         self._replay, self._shadow = replay, shadow
+        self.taps = getattr(shadow, "taps", ())
 
     async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
         """Let the recording tell what the body did; what the shadow says goes through the desk."""
@@ -336,6 +341,8 @@ _TIMED = ("TurnCommitted", "OverlapCut", "OverlapResumed", "Halt", "Command")
 
 def _told(packet: Packet[Any]) -> tuple[int, str]:
     """Time and content of a decision or action, without the evidence that led to it."""
+    if isinstance(packet.data, Ask):  # a request may fill pages: the cassette tells where it differs
+        return packet.t, f"Ask {packet.data.purpose} turn={packet.data.turn} request={request_key(packet.data)[:12]}"
     data = msgspec.to_builtins(packet.data)
     fields = {
         name: value
@@ -366,6 +373,10 @@ def _key(data: Any) -> tuple[Any, ...] | None:
         case Fault():
             return None
     return None
+
+
+def _of_the_policy(data: Any) -> bool:
+    return isinstance(data, Fault) and data.where == POLICY
 
 
 def _close(a: Any, b: Any) -> bool:

@@ -5,15 +5,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from agent import assembly, config, parts
-from agent.errors import ReplayEnded
+from agent.errors import ConfigError, ReplayEnded
 from agent.execution import OK, fetch
 from agent.outputs import Terminal
 from agent.replay import Difference, Replay
 from agent.session import Session
 from agent.view import TerminalView
+from embodied.ports import Actuator
+from policies.cassette import Cassette, exchanges
+from policies.models.pictures import Pictures
 from streams import clock
-from streams.ports import Tap
+from streams.ports import Publisher, Tap
 from streams.recording import Recording
+from streams.topics import ACTION, FEEDBACK
 
 DIFFERENT = 1
 
@@ -36,19 +40,24 @@ def replay(arguments: argparse.Namespace) -> int:
         console.print(line, markup=False, soft_wrap=True)
     keys = {assignment.partition("=")[0].strip() for assignment in arguments.set}
     changed = {key.partition(".")[0] for key in keys}
-    what_if = bool(changed) and not arguments.check
+    live, cassette = arguments.live_model, Cassette(exchanges(recording.packets((ACTION, FEEDBACK))))
+    if live and (arguments.check or not parts.needs_real_time(settings)):
+        raise ConfigError("--live-model is for a session with a language model, and does not go with --check")
+    what_if = (bool(changed) or live) and not arguments.check
     if arguments.mode == "media":
         settings = fetch(settings, console)
     performance = Replay(
         recording,
         mode=arguments.mode,
-        shadow=assembly.AgentBody(settings, installed=False) if what_if else None,  # a what-if must change nothing
+        shadow=_shadow(settings, None if live else cassette) if what_if else None,
         free=bool(changed & config.OF_THE_SENSES or keys & config.KEYS_OF_THE_SENSES),
-        embodied=bool(changed & config.OF_THE_BODY),
+        embodied=live or bool(changed & config.OF_THE_BODY),
     )
     taps: list[Tap] = [TerminalView(console)] if arguments.show else []
     with clock.Stopwatch() as timing:
-        perform(performance, settings, recording, taps, None if arguments.speed == "max" else 1.0)
+        perform(
+            performance, settings, recording, taps, 1.0 if live or arguments.speed == "1" else None, virtual=not live
+        )
     seconds = performance.replayed[-1].at / 1e9 if performance.replayed else 0.0
     console.print(
         f"replayed {seconds:.1f} s from {arguments.mode} in {timing.wall:.2f} s"
@@ -69,14 +78,43 @@ def replay(arguments: argparse.Namespace) -> int:
         console.print(f"identical: sha256 {performance.digest}", markup=False, soft_wrap=True)
         return OK
     if what_if:
-        console.print(f"what if {', '.join(arguments.set)}:", markup=False, soft_wrap=True)
-        for line in performance.compare():
+        asked = ["the model is asked again"] if live else []
+        console.print(f"what if {', '.join([*arguments.set, *asked])}:", markup=False, soft_wrap=True)
+        for line in [*performance.compare(), *([] if live else _mismatches(cassette))]:
             console.print(line, markup=False, soft_wrap=True)
         return OK
     first = performance.first
     assert first is not None
     console.print(f"different: {_difference(first)}", markup=False, soft_wrap=True)
     return DIFFERENT
+
+
+def _shadow(settings: config.Config, cassette: Cassette | None) -> assembly.AgentBody:
+    """The simulated body of a what-if, which must change nothing: no installed tools, and recorded answers.
+
+    cassette: None to ask the model itself
+    """
+    if cassette is None or settings.policy.engine != "llm":
+        return assembly.AgentBody(settings, installed=False)
+
+    def model(publisher: Publisher, clock: clock.Clock, pictures: Pictures) -> Actuator:
+        return cassette.attach(publisher, clock)
+
+    return assembly.AgentBody(settings, installed=False, model=model)
+
+
+def _mismatches(cassette: Cassette) -> list[str]:
+    """Which questions to the model were others than then, and where."""
+    lines = [
+        f"turn {each.turn}: the model is asked something else: {each.place or 'it was not asked then'}"
+        for each in cassette.mismatches
+    ]
+    if lines:
+        lines.append(
+            f"{cassette.matched} question(s) as recorded, {len(lines)} not: these have the answers recorded in their "
+            "place; --live-model asks the model"
+        )
+    return lines
 
 
 def _idle(assignments: Sequence[str], mode: str, check: bool) -> list[str]:
@@ -102,8 +140,13 @@ def perform(
     recording: Recording,
     taps: Sequence[Tap] = (),
     speed: float | None = None,
+    *,
+    virtual: bool = True,
 ) -> Session:
-    """Run one replay to its end, or to its first difference. Returns the session it ran in."""
+    """Run one replay to its end, or to its first difference. Returns the session it ran in.
+
+    virtual: False on a real clock, for a body that asks a real model
+    """
     session = assembly.assemble(
         settings,
         [performance],
@@ -114,7 +157,7 @@ def perform(
         desk=performance.desk,
     )
     try:
-        session.run(speed=speed, virtual=True)
+        session.run(speed=speed, virtual=virtual)
     except ReplayEnded:
         pass
     return session

@@ -18,7 +18,9 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from agent.figures import FEW, Share, Spread
+from agent.model_figures import ModelFigures, model_figures
 from agent.timings import BargeIn, Stages, StopFigures, TurnFigures, barge_ins, stops, turn_figures
+from policies.llm.settings import PriceConfig
 from streams.clock import SECOND
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN
@@ -57,6 +59,7 @@ class Report(Struct, frozen=True):
 
     opened: turns opened;  dropped: turns dropped, by reason;  unasked: the agent took the floor by itself
     outcomes: of tools and motions, by status;  cpu_s_per_s: CPU seconds per second of session
+    model: the language model's, None if none was asked
     gauges: the newest figure of each device, by its place and name
     rtf: real seconds per second of session (below 1: faster than real time)
     """
@@ -79,6 +82,7 @@ class Report(Struct, frozen=True):
     churn: Churn
     commands: int
     outcomes: dict[str, int]
+    model: ModelFigures | None
     lanes: tuple[LaneFigures, ...]
     frames_dropped: int | None
     faults: tuple[Fault, ...]
@@ -95,12 +99,13 @@ def summarise(
     cpu_s: float | None = None,
     wall_s: float | None = None,
     session_s: float | None = None,
+    price: PriceConfig | None = None,
 ) -> Report:
     """The report of a session's packets (PERCEPT, TURN, ACTION and FEEDBACK are used; others only for the duration).
 
     lanes: of the bus, retired ones too (`[*bus.lanes, *bus.retired]`);  faults: that may not be among the packets
     cpu_s, wall_s: process time and real time that the session took, as measured by the caller
-    session_s: its length in session time (default: up to the last of `packets`)
+    session_s: its length in session time (default: up to the last of `packets`);  price: of the model's tokens
     """
     kept: list[Packet[Any]] = []
     last = 0
@@ -113,7 +118,8 @@ def summarise(
     cuts = tuple(barge_ins(kept))
     queues = None if lanes is None else tuple(LaneFigures(lane.reader, lane.high, dict(lane.dropped)) for lane in lanes)
     published = [packet.data for packet in kept if isinstance(packet.data, Fault)]
-    done = [packet.data for packet in kept if isinstance(packet.data, Outcome) and packet.data.action != "Say"]
+    ends = [packet.data for packet in kept if isinstance(packet.data, Outcome)]
+    done = [outcome for outcome in ends if outcome.action in ("Call", "Command")]
     commits = [packet.data for packet in kept if isinstance(packet.data, TurnCommitted)]
 
     def share(count: int, of: int = len(turns)) -> Share:
@@ -139,6 +145,7 @@ def summarise(
         churn=_churn(kept),
         commands=sum(isinstance(packet.data, Command) for packet in kept),
         outcomes=_tally(outcome.status for outcome in done),
+        model=model_figures(kept, price),
         lanes=queues or (),
         frames_dropped=None if queues is None else sum(lane.dropped.get("image", 0) for lane in queues),
         gauges={f"{each.where} {each.name}": each.value for each in _gauges(kept)},

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from agent.events import printable
 from agent.figures import Share, Spread
+from agent.model_figures import ModelFigures
 from agent.report import Report
 
 _STAGES = {
@@ -30,12 +31,35 @@ def render(report: Report) -> RenderableType:
         parts += [_heading("Speech over the agent: ms from its onset"), _barge_ins(report)]
     if report.stops:
         parts += [_heading("Stop words: ms from the end of the word in the audio"), _stops(report)]
+    if report.model is not None:
+        parts += [_heading("Language model"), _model(report.model)]
     if report.lanes:
         parts += [_heading("Queues: the longest each has been, and what was dropped"), _lanes(report)]
     if report.faults:
         parts += [_heading("Faults")]
         parts += [Text(printable(f"  {fault.where}: {fault.error}: {fault.message}")) for fault in report.faults]
     return Group(*parts)
+
+
+def _model(model: ModelFigures) -> Table:
+    failed = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in model.failed.items())
+    cached = f", {model.cached_tokens} of these cached" if model.cached_tokens else ""
+    uncounted = f" ({model.uncounted} answers not counted by the server)" if model.uncounted else ""
+    rows = [
+        ("asked", f"{model.asked} times; {model.cut} cut, {sum(model.failed.values())} failed"),
+        ("  failed", failed or "-"),
+        ("first token", spread(model.first_ms)),
+        ("drafts", f"{model.drafts} asked before the turn was over, {model.drafts_taken} became the answer"),
+        ("tokens", f"{model.input_tokens} in{cached}, {model.output_tokens} out{uncounted}"),
+        ("  for nothing", f"{model.wasted_tokens} in drafts that were thrown away"),
+        ("cost", "-" if model.cost is None else f"{model.cost:.4f}"),
+    ]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    return grid
 
 
 def _summary(report: Report) -> Table:

@@ -31,7 +31,10 @@ FAULTS = 1000  # a session may last for days: the newest are kept
 
 
 class BodyPort(Protocol):
-    """What a session needs of a body: `embodied.body.Body` is one, a replay has another."""
+    """What a session needs of a body: `embodied.body.Body` is one, a replay has another.
+
+    One that wants to see more than ACTION has `taps`, which the session runs beside its own.
+    """
 
     async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
         """Carry out what comes over ACTION until it closes; publish what was done on FEEDBACK and PLAYBACK."""
@@ -130,7 +133,7 @@ class Session:
             self._opened()
             try:
                 async with asyncio.TaskGroup() as outer:
-                    for tap in self.taps:
+                    for tap in (*self.taps, *getattr(self.body, "taps", ())):
                         lane = stack.enter_context(bus.open(*tap.reads, reader=tap.name))
                         outer.create_task(tap.run(lane, clock, self._report), name=tap.name)
                     await self._converse(bus, clock, self._desk(bus, clock))
@@ -147,7 +150,7 @@ class Session:
         ):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.body.run(actions, desk.body, clock), name="body")
-                conducting = self.conductor.run(percepts, desk.mind, clock, self._report)
+                conducting = self.conductor.run(percepts, desk.mind, clock, self._note)
                 conversation = group.create_task(conducting, name="conductor")
                 async with asyncio.TaskGroup() as senses:
                     writers = _Writers(bus, [*self.sources, *self.encoders])
@@ -195,10 +198,14 @@ class Session:
 
     def _report(self, fault: Fault) -> None:
         """A part of the session failed in an expected way: everybody may know, and the session goes on."""
-        self.faults.append(fault)
-        del self.faults[:-FAULTS]
+        self._note(fault)
         if self.bus is not None and FEEDBACK not in self.bus.closed:
             self.bus.publish(FEEDBACK, self.bus.clock.now(), fault)
+
+    def _note(self, fault: Fault) -> None:
+        """Keep a fault for the report."""
+        self.faults.append(fault)
+        del self.faults[:-FAULTS]
 
 
 class _Writers:

@@ -127,7 +127,7 @@ class Body:
                     group.create_task(_halt(actuator, publisher, clock), name=f"halt {actuator.name}")
             case Withdraw():
                 for running in self._running:
-                    if running.action.id == action.id and isinstance(running.action, Ask | Call):
+                    if running.action.id == action.id:
                         running.end(action.reason or "it was taken back")
             case Say() | Call() | Command() | Ask():
                 self._begin(action, group, publisher, clock)

@@ -1,194 +1,165 @@
-"""A cassette: streamed answers recorded once and played back at the same pace, so that a live model can be replayed.
+"""A cassette: what a model was asked and what it answered in a recorded session, to be answered again at the same pace.
 
-Requests and answers are any JSON values; the cassette does not know what they mean. A request is known by the
-SHA-256 of its canonical JSON (keys sorted). The file has one line of JSON per exchange, in the order of the requests.
+There is no other file: questions and answers are packets of the recording. A question is known by the SHA-256 of its
+canonical JSON (keys sorted). One that was not asked then is answered with what was answered in its place (the same
+turn, the same question in the order of that turn), and told with the place in which it differs: what the model would
+have said to it, only the model knows.
 """
 
-import asyncio
 import hashlib
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from policies.errors import CassetteError
-from policies.scripted import Timing
-from streams.clock import SECOND
-from streams.errors import VisavisError
+from streams.clock import Clock
+from streams.packet import Packet
+from streams.ports import Publisher
+from streams.topics import FEEDBACK
+from streams.types import Action, Answered, Ask, Delta, Outcome
 
-_GRACE_NS = SECOND
 
-
-class Piece(Struct, frozen=True):
-    """A piece of an answer, `after_ns` after the request."""
-
-    after_ns: int
-    data: Any
+def request_key(ask: Ask) -> str:
+    """SHA-256 (hexadecimal) of what the answer to `ask` depends on."""
+    return hashlib.sha256(msgspec.json.encode([ask.request, ask.picture_ns], order="sorted")).hexdigest()
 
 
 class Exchange(Struct, frozen=True):
-    """A request and its answer.
+    """A question and its answer.
 
-    ended: "whole", or "cut" (cancelled) or "failed" after `ended_ns`;  error: message of the failure
+    pieces: each with how long after the question it came, ns;  outcome: None if the recording ends before it
     """
 
-    key: str
-    request: Any
-    pieces: tuple[Piece, ...]
-    ended: Literal["whole", "cut", "failed"]
-    ended_ns: int
-    error: str = ""
+    ask: Ask
+    asked_ns: int
+    pieces: tuple[tuple[int, Delta], ...] = ()
+    outcome: Outcome | None = None
+    ended_ns: int = 0
 
 
-def request_key(request: Any) -> str:
-    """SHA-256 (hexadecimal) of the canonical JSON of `request`."""
-    return hashlib.sha256(msgspec.json.encode(request, order="sorted")).hexdigest()
+class Mismatch(Struct, frozen=True):
+    """A question that was not asked when the session was recorded.
 
-
-class CassetteRecorder:
-    """Passes answers through and writes each to the file `path` when it has ended. Use as a context manager.
-
-    Raises `CassetteError` if the file cannot be written.
+    place: where it first differs from the one in its place, in words ("" if there was none)
     """
 
-    def __init__(self, path: Path | str, clock: Timing) -> None:
-        self._path = Path(path)
-        self._clock = clock
-        self._count = 0
-        self._waiting: dict[int, Exchange] = {}
-        self._streaming: set[int] = set()
-        self._file: IO[bytes] | None = None
+    turn: int
+    place: str
 
-    def __enter__(self) -> "CassetteRecorder":
-        try:
-            self._file = self._path.open("wb")
-        except OSError as error:
-            raise CassetteError(f"cannot write the cassette {self._path}: {error.strerror}") from error
+
+def exchanges(packets: Iterable[Packet[Any]]) -> list[Exchange]:
+    """All that was asked in `packets` (of ACTION and FEEDBACK), in its order."""
+    found: dict[int, Exchange] = {}
+    for packet in packets:
+        match packet.data:
+            case Ask() as ask:
+                found[ask.id] = Exchange(ask, packet.at)
+            case Delta(id=number) as delta if number in found:
+                exchange = found[number]
+                piece = (packet.at - exchange.asked_ns, delta)
+                found[number] = msgspec.structs.replace(exchange, pieces=(*exchange.pieces, piece))
+            case Outcome(action="Ask", id=number) as outcome if number in found:
+                after = packet.at - found[number].asked_ns
+                found[number] = msgspec.structs.replace(found[number], outcome=outcome, ended_ns=after)
+    return list(found.values())
+
+
+class Cassette:
+    """`embodied.ports.Actuator` for `Ask`: answers from a recording.
+
+    An answer that was cut when it was recorded, and is not cut now, ends there as "failed": how it went on is unknown.
+    matched: how many questions were asked as then;  mismatches: those that were not
+    """
+
+    name = "cassette"
+    accepts: tuple[type, ...] = (Ask,)
+
+    def __init__(self, exchanges: Iterable[Exchange]) -> None:
+        self.matched = 0
+        self.mismatches: list[Mismatch] = []
+        self._by_key: dict[str, list[Exchange]] = {}
+        self._by_place: dict[tuple[int, int], Exchange] = {}
+        self._asked: dict[int, int] = {}
+        counts: dict[int, int] = {}
+        for each in exchanges:
+            self._by_key.setdefault(request_key(each.ask), []).append(each)
+            place = counts[each.ask.turn] = counts.get(each.ask.turn, -1) + 1
+            self._by_place[each.ask.turn, place] = each
+
+    def attach(self, publisher: Publisher, clock: Clock) -> "Cassette":
+        """Let it answer in a session."""
+        self._publisher, self._clock = publisher, clock
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._streaming.clear()  # what was asked for and never read has no end of its own
-        self._write()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+    async def perform(self, action: Action) -> Outcome:
+        """Answer as then. Cancelling ends it at once."""
+        if not isinstance(action, Ask):
+            raise TypeError(f"a cassette takes Ask, not {type(action).__name__}")
+        begun = self._clock.now()
+        exchange = self._find(action)
+        if exchange is None:
+            return _failed(action, "the recording has no answer in this place, and the model is not asked")
+        for after, delta in exchange.pieces:
+            await self._clock.sleep_until(begun + after)
+            piece = msgspec.structs.replace(delta, turn=action.turn, id=action.id)
+            self._publisher.publish(FEEDBACK, self._clock.now(), piece)
+        await self._clock.sleep_until(begun + exchange.ended_ns)
+        if exchange.outcome is None or exchange.outcome.status in ("cut", "fenced"):
+            return _failed(action, "it was cut when it was recorded; how it went on is not known")
+        return msgspec.structs.replace(exchange.outcome, turn=action.turn, id=action.id)
 
-    def answer(self, request: Any, stream: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-        """`stream`, the live answer to `request`, recorded as it passes and closed at the end.
+    def _find(self, ask: Ask) -> Exchange | None:
+        place = self._asked[ask.turn] = self._asked.get(ask.turn, -1) + 1
+        same = self._by_key.get(request_key(ask))
+        if same:
+            self.matched += 1
+            return same.pop(0) if len(same) > 1 else same[0]
+        instead = self._by_place.get((ask.turn, place))
+        where = "" if instead is None else difference(instead.ask.request, ask.request)
+        self.mismatches.append(Mismatch(ask.turn, where))
+        return instead
 
-        Cancelling records what came until then.
-        """
-        number = self._count
-        self._count += 1
-        self._waiting[number] = Exchange(request_key(request), request, (), "cut", 0)
-        self._streaming.add(number)
-        return self._passed(number, stream, self._clock.now())
+    def cut(self, turn: int) -> None:
+        """Nothing: the body cancels what asked for it."""
 
-    async def _passed(self, number: int, stream: AsyncGenerator[Any, None], asked: int) -> AsyncGenerator[Any, None]:
-        pieces: list[Piece] = []
-        ended: Literal["whole", "cut", "failed"] = "failed"
-        message = ""
-        try:
-            async with aclosing(stream):
-                async for data in stream:
-                    pieces.append(Piece(self._clock.now() - asked, data))
-                    yield data
-            ended = "whole"
-        except (asyncio.CancelledError, GeneratorExit):
-            ended = "cut"
-            raise
-        except VisavisError as error:
-            message = str(error)
-            raise
-        finally:
-            self._waiting[number] = msgspec.structs.replace(
-                self._waiting[number],
-                pieces=tuple(pieces),
-                ended=ended,
-                ended_ns=self._clock.now() - asked,
-                error=message,
-            )
-            self._streaming.discard(number)
-            self._write()
+    def pause(self, turn: int) -> None:
+        """Nothing."""
 
-    def _write(self) -> None:
-        """Write what has ended, in the order of the requests."""
-        for number in sorted(self._waiting):
-            if number in self._streaming or self._file is None:
-                return
-            try:
-                self._file.write(msgspec.json.encode(self._waiting[number]) + b"\n")
-                self._file.flush()
-            except OSError as error:
-                raise CassetteError(f"cannot write the cassette {self._path}: {error.strerror}") from error
-            del self._waiting[number]
+    def resume(self, turn: int) -> None:
+        """Nothing."""
+
+    async def halt(self) -> None:
+        """Nothing: an answer is not a motion."""
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
 
 
-class CassettePlayer:
-    """Answers requests from a cassette, on the session's clock.
-
-    Raises `CassetteError` if the file cannot be read.
-    """
-
-    def __init__(self, path: Path | str, clock: Timing) -> None:
-        self._path = Path(path)
-        self._clock = clock
-        self._next = 0
-        try:
-            lines = self._path.read_bytes().splitlines()
-            self._exchanges = [msgspec.json.decode(line, type=Exchange) for line in lines]
-        except OSError as error:
-            raise CassetteError(f"cannot read the cassette {self._path}: {error.strerror}") from error
-        except msgspec.MsgspecError as error:
-            raise CassetteError(f"{self._path} is not a cassette, or is torn: {error}") from error
-
-    def answer(self, request: Any) -> AsyncGenerator[Any, None]:
-        """The recorded answer to `request`, each piece when it came then.
-
-        Raises `CassetteError` if the recorded request was another one, saying where they first differ; in the stream,
-        if the recorded answer failed, or was cut and now is not.
-        """
-        number = self._next
-        self._next += 1
-        if number >= len(self._exchanges):
-            raise CassetteError(f"request {number + 1} is not on the cassette {self._path}, which has {number}.")
-        exchange = self._exchanges[number]
-        if request_key(request) != exchange.key:
-            now = msgspec.json.decode(msgspec.json.encode(request))
-            where = _difference(exchange.request, now, "request")
-            raise CassetteError(f"request {number + 1} no longer matches the cassette {self._path}: {where}.")
-        return self._played(number, exchange, self._clock.now())
-
-    async def _played(self, number: int, exchange: Exchange, asked: int) -> AsyncGenerator[Any, None]:
-        for piece in exchange.pieces:
-            await self._clock.sleep_until(asked + piece.after_ns)
-            yield piece.data
-        await self._clock.sleep_until(asked + exchange.ended_ns)
-        if exchange.ended == "failed":
-            raise CassetteError(f"answer {number + 1} failed when it was recorded: {exchange.error}")
-        if exchange.ended == "cut":
-            await self._clock.sleep_until(asked + exchange.ended_ns + _GRACE_NS)  # to be cut here again
-            raise CassetteError(f"answer {number + 1} was cut when it was recorded; how it went on is not known.")
+def _failed(ask: Ask, detail: str) -> Outcome:
+    result = msgspec.to_builtins(Answered(error="unknown"))
+    return Outcome(ask.turn, ask.id, "Ask", Cassette.name, "failed", detail, result)
 
 
-def _difference(recorded: Any, now: Any, path: str) -> str:
+def difference(recorded: Any, now: Any, path: str = "request") -> str:
+    """Where two JSON values first differ, in words; "" if they do not."""
+    if recorded == now:
+        return ""
     if isinstance(recorded, dict) and isinstance(now, dict):
         for key in sorted(recorded.keys() | now.keys()):
             if key not in now or key not in recorded:
                 return f"{path}.{key} is {'missing' if key not in now else 'new'}"
             if recorded[key] != now[key]:
-                return _difference(recorded[key], now[key], f"{path}.{key}")
+                return difference(recorded[key], now[key], f"{path}.{key}")
     if isinstance(recorded, list) and isinstance(now, list):
         for place, (old, new) in enumerate(zip(recorded, now, strict=False)):
             if old != new:
-                return _difference(old, new, f"{path}[{place}]")
+                return difference(old, new, f"{path}[{place}]")
         return f"{path} has {len(now)} items, not {len(recorded)}"
+    if isinstance(recorded, str) and isinstance(now, str):
+        at = next((i for i, (a, b) in enumerate(zip(recorded, now)) if a != b), min(len(recorded), len(now)))
+        begin = max(0, at - 20)
+        return f"{path}, at character {at}: was {_short(recorded[begin:])}, is {_short(now[begin:])}"
     return f"{path} was {_short(recorded)}, is {_short(now)}"
 
 

@@ -3,7 +3,7 @@
 VisavisError
 └── PolicyError             a policy cannot be set up or go on
     ├── SentencesError      a file of sentences is wrong; names file, intent and sentence
-    └── CassetteError       a cassette cannot be read, or the policy asks what was not recorded
+    └── ModelUnavailable    a language model did not answer, and something else did in its place
 """
 
 from streams.errors import VisavisError
@@ -26,5 +26,5 @@ class SentencesError(PolicyError):
         super().__init__(f"{where}: {problem}{quote}.")
 
 
-class CassetteError(PolicyError):
-    """A cassette cannot be read, or a request does not match the recorded one."""
+class ModelUnavailable(PolicyError):
+    """A language model did not answer, and something else did in its place."""

@@ -79,6 +79,7 @@ class IntentsPolicy:
         self._notices: list[str] = []
         self._announced: dict[int, list[str]] = {}  # by the unasked turn that tells them
         self._answering: set[int] = set()  # turns whose tool call's result is the answer
+        self._left: set[int] = set()  # actions of others, who tell what became of them
         self._troubles = Troubles()
         self._told_faults: tuple[int, list[str]] = (-1, [])  # the last unasked turn that tells of faults, and what
 
@@ -91,6 +92,10 @@ class IntentsPolicy:
     def asking(self) -> bool:
         """Whether a yes-or-no question is open."""
         return self._asked is not None
+
+    def leave(self, number: int, *, alone: bool = True) -> None:
+        """Somebody else tells what became of action `number`; with `alone` False this policy does after all."""
+        (self._left.add if alone else self._left.discard)(number)
 
     def observe(self, packet: Packet[Any]) -> None:
         """As in the port."""
@@ -264,6 +269,9 @@ class IntentsPolicy:
         answer = outcome.turn in self._answering and outcome.action == "Call"
         if answer:
             self._answering.discard(outcome.turn)
+        if outcome.id in self._left:
+            self._left.discard(outcome.id)
+            return
         if done is not None and (notice := report(done, answer=answer)):
             self._notices.append(notice)
 

@@ -94,7 +94,7 @@ def test_killed_in_the_middle_cut_anywhere_and_mended(tmp_path: Path, capsys: py
     assert Recording.open(recording).torn
     size, rng = recording.stat().st_size, random.Random(5)
     whole = recording.read_bytes()
-    for length in (size, *(rng.randrange(size // 8, size) for _ in range(6))):
+    for length in (size, *(rng.randrange(size // 4, size) for _ in range(6))):
         torn, mended = tmp_path / "torn.mcap", tmp_path / "mended.mcap"
         torn.write_bytes(whole[:length])
         capsys.readouterr()

@@ -1,0 +1,211 @@
+"""One reply: what is said and done in answer to one turn, from the first question to the model to its last."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from policies.errors import ModelUnavailable
+from policies.llm.answer import Answer, ToolCall
+from policies.llm.fillers import filler
+from policies.llm.prompt import LOOK, tool_round
+from policies.llm.speakable import Piece, Speakable
+from policies.llm.topics import touches
+from streams.clock import MS
+from streams.types import Action, Call, Command, Outcome, Say, TurnCommitted, Withdraw
+
+if TYPE_CHECKING:
+    from policies.llm.policy import LlmPolicy
+
+FILLER_MS = 900
+CALL_MS = 6000
+"""How long the answer waits for the result of a tool: what comes later is told later."""
+COMMAND_MS = 300
+"""A motion is not waited for: only whether it was refused at once."""
+UNDER_WAY = "under way"
+
+
+class Reply:
+    """The answer to `turn`. Reads and rings nothing but `policy`."""
+
+    def __init__(self, policy: "LlmPolicy", turn: TurnCommitted) -> None:
+        self._policy = policy
+        self._turn = turn
+        self._speech = Speakable(policy.language)
+        self._said = False
+        self._acted = False
+        self._silent = False
+        self._rounds: list[dict[str, Any]] = []
+        self._calls = 0
+        self._looks = False
+
+    async def actions(self) -> AsyncGenerator[Action, None]:
+        """Ask, speak, call, and ask again with the results, until the model has nothing more to do."""
+        policy, turn = self._policy, self._turn
+        if policy.breaker.open(policy.now):
+            async with aclosing(self._fall_back("it failed several times, and is left alone for a while")) as actions:
+                async for action in actions:
+                    yield action
+            return
+        for number in range(policy.config.rounds_per_turn):
+            last = number + 1 == policy.config.rounds_per_turn
+            ask = policy.request(turn, rounds=self._rounds, look=self._looks, tools=not last)
+            answer, undone = policy.drafts.settle(turn, ask, policy.now) if number == 0 else (None, [])
+            for action in undone:
+                yield action
+            if answer is None:
+                yield ask
+                answer = policy.newest
+            async with aclosing(self._speak(answer)) as says:
+                async for say in says:
+                    yield say
+            if self._silent:
+                if not answer.over:
+                    yield Withdraw(answer.ask.id, "it went on after it had nothing to say")
+                return
+            if not answer.whole:
+                async with aclosing(self._broken(answer)) as actions:
+                    async for action in actions:
+                        yield action
+                return
+            if not answer.calls or last:
+                return
+            async with aclosing(self._do(answer)) as actions:
+                async for action in actions:
+                    yield action
+            if policy.consent.pending:
+                return  # the question has been put: the person has the floor
+
+    # --- speaking
+
+    async def _speak(self, answer: Answer) -> AsyncGenerator[Action, None]:
+        policy = self._policy
+        slow = policy.now + FILLER_MS * MS if policy.manner.fillers and not self._said else None
+        while True:
+            pieces = [*self._speech.push(answer.take())]
+            if answer.over and answer.whole:
+                pieces += self._speech.finish()
+            for piece in pieces:
+                if piece.silence:
+                    self._silent = True
+                    return
+                if piece.text and touches(piece.text, policy.manner.forbidden_topics):
+                    self._silent = True
+                    yield Say("I would rather not talk about that.")
+                    return
+                if piece.text:
+                    self._said = True
+                    yield _say(piece)
+            if answer.over:
+                if answer.whole:
+                    self._speech = Speakable(policy.language)
+                return
+            if slow is not None and policy.now >= slow:
+                slow = None
+                if not answer.pieces and (text := filler(policy.language, self._turn.turn, policy.fillers)):
+                    yield Say(text)
+            await policy.bell.wait(slow)
+
+    async def _broken(self, answer: Answer) -> AsyncGenerator[Action, None]:
+        """It failed, or was cut off by the server."""
+        outcome = answer.outcome
+        why = outcome.detail if outcome is not None else ""
+        if not self._said and not self._acted:
+            async with aclosing(self._fall_back(why)) as actions:
+                async for action in actions:
+                    yield action
+            return
+        yield Say("I am sorry, I lost my thread there.")
+        raise ModelUnavailable(f"the language model broke off in the middle of its answer: {why}")
+
+    async def _fall_back(self, why: str) -> AsyncGenerator[Action, None]:
+        policy = self._policy
+        if policy.excuse():
+            yield Say("My language model does not answer. I can do simple things meanwhile.")
+        async with aclosing(policy.fallback.reply(self._turn)) as actions:
+            async for action in actions:
+                yield action
+        raise ModelUnavailable(f"the language model did not answer, the {policy.fallback_name} did in its place: {why}")
+
+    # --- doing
+
+    async def _do(self, answer: Answer) -> AsyncGenerator[Action, None]:
+        """Carry out the calls of an answer, side by side, and keep their results for the next question."""
+        policy = self._policy
+        results: dict[str, Any] = {}
+        waited: dict[str, int] = {}
+        questions: list[str] = []
+        self._looks = False
+        for call in answer.calls:
+            action = self._action(call, results, questions)
+            if action is not None:
+                yield action
+                self._acted = True
+                waited[call.call] = policy.acted
+                policy.fallback.leave(policy.acted)
+        for question in questions:
+            yield Say(question)
+        begun = policy.now
+        while open_ := [number for number in waited.values() if number not in policy.outcomes]:
+            until = begun + (COMMAND_MS if all(number in policy.moving for number in open_) else CALL_MS) * MS
+            if policy.now >= until:
+                break
+            await policy.bell.wait(until)
+        for call_id, number in waited.items():
+            outcome = policy.outcomes.get(number)
+            if outcome is None:
+                policy.later(number)
+            results[call_id] = UNDER_WAY if outcome is None else _result(outcome)
+        self._rounds += tool_round(answer.calls, results)
+
+    def _action(self, call: ToolCall, results: dict[str, Any], questions: list[str]) -> Action | None:
+        """The action that a call asks for; where there is none, why is its result."""
+        policy = self._policy
+        self._calls += 1
+        if self._calls > policy.config.calls_per_turn:
+            results[call.call] = f"refused: at most {policy.config.calls_per_turn} calls in one turn"
+            return None
+        if call.name == LOOK and policy.manner.pictures == "look":
+            self._looks = True
+            results[call.call] = "the picture is attached to the next message"
+            return None
+        offer = policy.offer(call.name)
+        if offer is None:
+            results[call.call] = f"refused: there is no tool named {call.name!r}, or it may not be used"
+            return None
+        try:
+            arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            results[call.call] = f"refused: the arguments are not a JSON object: {error}"
+            return None
+        origin = "text" if self._turn.reason == "typed" else "speech"
+        action: Call | Command
+        if offer.kind == "command":
+            action = Command(offer.name, arguments, origin, self._turn.confidence, offer.on_cut)  # type: ignore[arg-type]
+        else:
+            action = Call(offer.name, arguments, offer.on_cut)
+        verdict = policy.consent.weigh(offer, action, self._turn)
+        if verdict.does == "do":
+            return action
+        if verdict.does == "ask":
+            questions.append(verdict.say)
+            results[call.call] = "not done: the person is being asked for a yes"
+        else:
+            results[call.call] = f"refused: {verdict.say}"
+        return None
+
+
+def _say(piece: Piece) -> Say:
+    return Say(piece.text, pace=piece.pace, tone=piece.tone)
+
+
+def _result(outcome: Outcome) -> Any:
+    if outcome.status == "done":
+        return {"status": "done", "result": outcome.result}
+    return {"status": outcome.status, "detail": outcome.detail, "result": outcome.result}
+
+
+def unasked(outcomes: Sequence[Outcome]) -> str:
+    """What the model is told when results came after its answer."""
+    return "; ".join(f"{each.name}: {each.status}" for each in outcomes)
