@@ -16,7 +16,7 @@ import msgspec
 from msgspec import inspect as kinds
 
 from streams.topics import ALL, Keep, Topic
-from streams.types import Audio, Face, Image, Word
+from streams.types import Answered, Audio, Face, Image, Manner, Offer, ToolPiece, Word
 
 COMMON = {
     "segment": "running number of the stretch of speech it belongs to",
@@ -89,7 +89,7 @@ def contract() -> str:
         parts.append(f"## Topic `{topic.name}`\n\n{_queue(topic)}\n")
         parts += [_section(each) for each in topic.types if topic.name not in ("playback", "clean")]
     parts.append("## Parts of events\n")
-    parts += [_section(each) for each in (Word, Face)]
+    parts += [_section(each) for each in (Word, Face, Manner, ToolPiece, Offer, Answered)]
     return "\n".join(parts)
 
 
@@ -149,6 +149,8 @@ def explain(kind: type) -> tuple[str, dict[str, str]]:
 def json_type(kind: kinds.Type) -> str:
     """What a field is in JSON, in words."""
     match kind:
+        case kinds.NoneType():
+            return "null"
         case kinds.BoolType():
             return "boolean"
         case kinds.IntType():

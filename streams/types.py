@@ -420,7 +420,7 @@ class Ask(Struct, frozen=True, tag=True):
 
 
 class Withdraw(Struct, frozen=True, tag=True):
-    """Take back action number `id` (an `Ask` or `Call`) if it is still under way: it ends as "cut"."""
+    """Take back action number `id` if it is still under way: it ends as "cut"."""
 
     id: int
     reason: str = ""
@@ -476,8 +476,9 @@ class Outcome(Struct, frozen=True, tag=True):
 
 
 class ToolPiece(Struct, frozen=True):
-    """A piece of a call that a model makes. Pieces of one `index` belong together; their `arguments` are joined.
+    """A piece of a call that a model makes.
 
+    index: of the call in its answer: pieces of one belong together, and their `arguments` are joined
     call: the model's own name of the call;  name: of the tool;  arguments: a piece of JSON text
     """
 
@@ -490,8 +491,9 @@ class ToolPiece(Struct, frozen=True):
 class Delta(Struct, frozen=True, tag=True):
     """A piece of the answer to `Ask` number `id`, at the packet's `t` when it arrived.
 
-    index: running number of the piece;  text: to be joined
+    index: running number of the piece;  text: to be joined;  tools: pieces of the calls that the model makes
     thought: what a model that reasons aloud thinks: never said, never acted on
+    sound: a model that speaks begins to: the name of what it says (`Say.source`); its words come as text
     """
 
     turn: int
@@ -500,14 +502,16 @@ class Delta(Struct, frozen=True, tag=True):
     text: str = ""
     tools: tuple[ToolPiece, ...] = ()
     thought: str = ""
+    sound: str = ""
 
 
 class Answered(Struct, frozen=True):
     """What an `Ask` came to: the `result` of its `Outcome`, as builtins.
 
     finish: "stop" | "length" | "tool_calls" | "content_filter" | "" (it did not come to its end)
-    model: that answered;  input_tokens, cached_tokens (of these), output_tokens: as the server
-        counts, None if it does not
+    model: that answered
+    input_tokens, cached_tokens, output_tokens: as the server counts (the cached are among the input), None if it does
+        not
     first_ms: until the first piece, None if there was none;  whole_ms: until the end;  attempts: how often it was asked
     error: "" | "connect" | "first_token" | "between_tokens" | "closed" | "malformed" | "rate_limit" | "server" |
         "refused" (the request is wrong, or the key) | "too_long" | "unknown"
@@ -531,7 +535,7 @@ class Answered(Struct, frozen=True):
 class Offer(Struct, frozen=True):
     """Something that a policy may ask for: a tool (`Call`) or a motion (`Command`).
 
-    parameters: JSON Schema of an object;  kind: which action it is
+    description: what it does, for a model;  parameters: JSON Schema of an object;  kind: which action it is
     risky: a person must have agreed before it is done;  on_cut: what an interruption does to it
     """
 
@@ -546,7 +550,7 @@ class Offer(Struct, frozen=True):
 class Offered(Struct, frozen=True, tag=True):
     """What `where` can do now: all of it. Told at the beginning, and whenever it changes.
 
-    where: component, such as "toolbox" or "base"
+    where: component, such as "toolbox" or "base";  offers: in a fixed order
     """
 
     where: str
