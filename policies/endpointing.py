@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from msgspec import Struct
 
+from policies import turn_model
 from streams.clock import MS
 
 Evidence: TypeAlias = dict[str, float | str]
@@ -37,6 +38,8 @@ class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     model_weight, model_neutral: how much of the turn model's log-odds counts, and the probability at which it says
         nothing: it calls most silences an end (docs/decisions/0004-turn-end.md)
     model_most: the most it may add or take, in log-odds: it is right about 3 times in 4, however sure it sounds
+    fusion: file of a learnt fusion (`visavis tune turns`), which then takes the place of these three
+    fusion_text: the content of that file, which is then not read: a recording keeps it here
     """
 
     min_wait_ms: int = 290
@@ -46,6 +49,8 @@ class EndpointingConfig(Struct, frozen=True, forbid_unknown_fields=True):
     model_weight: float = 0.6
     model_neutral: float = 0.8
     model_most: float = 1.3
+    fusion: str = ""
+    fusion_text: str = ""
 
     def __post_init__(self) -> None:
         if self.min_wait_ms < 0:
@@ -77,6 +82,7 @@ def judge(
     model: float | None,
     asked: bool,
     language: str = "en",
+    spoken_ns: int | None = None,
 ) -> Judgement:
     """Fuse the evidence on whether the turn is over.
 
@@ -84,13 +90,29 @@ def judge(
     final: the recogniser has finished with them;  model: P(end) of the acoustic turn model, None if not heard yet
     asked: the agent's last words were a question, so that a short answer is all there is to come
     language: of the words
+    spoken_ns: how long the turn was spoken, silences left out; only a learnt fusion makes use of it
+    Raises `FusionError` if `config.fusion_text` is no learnt fusion.
     """
     words = text.split()
     parts: dict[str, float] = {}
+    hold_word = bool(words) and words[-1] in HOLD_WORDS.get(language, "").split() and not complete
+    if config.fusion_text:
+        fusion = turn_model.parse(config.fusion_text)
+        count = len(words)
+        values = turn_model.features(
+            words=count,
+            complete=complete,
+            final=final,
+            hold_word=hold_word,
+            model=model,
+            asked=asked,
+            spoken_ns=spoken_ns,
+        )
+        return _judgement(config, fusion.probability(values), {"fusion": fusion.hash[:8]}, model, text)
     if model is not None:
         worth = config.model_weight * (_logit(model) - _logit(config.model_neutral))
         parts["model"] = max(-config.model_most, min(config.model_most, worth))
-    if words and words[-1] in HOLD_WORDS.get(language, "").split() and not complete:
+    if hold_word:
         parts["hold_word"] = -2.0
     elif complete:
         parts["sentence"] = 2.2 if final else 1.2
@@ -100,8 +122,13 @@ def judge(
         parts["no_words"] = -0.2
     if asked and complete and len(words) <= 3:
         parts["answer"] = 1.0
-    probability = _sigmoid(sum(parts.values()))
     evidence: Evidence = {name: round(value, 3) for name, value in parts.items()}
+    return _judgement(config, _sigmoid(sum(parts.values())), evidence, model, text)
+
+
+def _judgement(
+    config: EndpointingConfig, probability: float, evidence: Evidence, model: float | None, text: str
+) -> Judgement:
     if model is not None:
         evidence["p_model"] = round(model, 4)
     if text:

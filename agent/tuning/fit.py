@@ -1,0 +1,134 @@
+"""Searching the settings of the wait: the shortest one that cuts people off no more often than before.
+
+Random search and then steps around the best (J. Bergstra, Y. Bengio, Random Search for Hyper-Parameter Optimization,
+JMLR 2012), because the figures are counts and have no slope. The same seed gives the same settings.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+from msgspec import Struct
+
+from agent.tuning.waits import Bools, Floats, Table, plain
+from policies.endpointing import EndpointingConfig
+
+DRAWS, STEPS = 3000, 1500
+MARGIN_MS = 60.0
+"""So much later than the turn is taken somebody may go on and it still counts as cut off, while settings are sought."""
+TARGET = 0.05
+"""Share of what people say that may be cut off, unless more was before."""
+_TAIL = 0.2  # how much the 90th percentile of the wait counts beside the median
+_NEAR_MS = 10.0  # how many ms of wait a change of every setting over half its range must bring
+
+# setting: least, most, digits
+_WAIT: dict[str, tuple[float, float, int]] = {
+    "min_wait_ms": (200, 900, -1),
+    "max_wait_ms": (400, 4000, -1),
+    "confident": (0.3, 0.95, 2),
+    "curve": (0.4, 3.0, 2),
+}
+_MODEL: dict[str, tuple[float, float, int]] = {
+    "model_weight": (0.0, 1.5, 2),
+    "model_neutral": (0.3, 0.95, 2),
+    "model_most": (0.3, 3.0, 2),
+}
+
+
+class Figures(Struct, frozen=True):
+    """What settings come to. cut: share of what was said that is cut off;  median_ms, p90_ms: wait at the ends
+
+    None where nothing was measured.
+    """
+
+    cut: float | None
+    median_ms: float | None
+    p90_ms: float | None
+
+
+def cut_groups(table: Table, taken_ms: Floats, margin_ms: float = 0.0) -> Bools:
+    """[silences]: which silences are holds that the turn is taken in."""
+    result: Bools = table.hold & (taken_ms <= table.gap + margin_ms)
+    return result
+
+
+def figures(table: Table, taken_ms: Floats, margin_ms: float = 0.0) -> Figures:
+    """The figures of `table` if turns are taken after `taken_ms` [silences]."""
+    groups = np.unique(table.group)
+    cut = np.unique(table.group[cut_groups(table, taken_ms, margin_ms)])
+    waits = taken_ms[~table.hold]
+    return Figures(
+        cut=len(cut) / len(groups) if len(groups) else None,
+        median_ms=float(np.median(waits)) if len(waits) else None,
+        p90_ms=float(np.percentile(waits, 90)) if len(waits) else None,
+    )
+
+
+def fit(
+    table: Table,
+    now: EndpointingConfig,
+    *,
+    grace_ms: float,
+    seed: int,
+    target: float = TARGET,
+    probability: Floats | None = None,
+    allowed: float | None = None,
+) -> EndpointingConfig:
+    """The settings that wait least on `table` without cutting off more than `allowed`.
+
+    allowed: share; default: as many as `now` does, or `target` if that is less. Where no settings keep to it, those
+        that cut off least.  probability: [silences, moments] of a learnt fusion; then only the wait itself is fitted
+    """
+    rng = np.random.default_rng(seed)
+    start = plain(now)
+    if allowed is None:
+        before = figures(table, table.taken_ms(start, grace_ms, probability)).cut
+        allowed = min(target, 1.0 if before is None else before)
+    ranges = _WAIT if probability is not None else _WAIT | _MODEL
+
+    def cost(config: EndpointingConfig) -> tuple[float, float]:
+        found = figures(table, table.taken_ms(config, grace_ms, probability), MARGIN_MS)
+        wait = (found.median_ms or 0.0) + _TAIL * (found.p90_ms or 0.0) + _NEAR_MS * _far(config, start, ranges)
+        return max(0.0, (found.cut or 0.0) - allowed), wait
+
+    best = start
+    least = cost(best)
+    for draw in range(DRAWS + STEPS):
+        candidate = _drawn(start, ranges, rng) if draw < DRAWS else _step(best, ranges, rng)
+        if candidate is not None and (new := cost(candidate)) < least:
+            best, least = candidate, new
+    return best
+
+
+def _drawn(start: EndpointingConfig, ranges: dict[str, tuple[float, float, int]], rng: Any) -> EndpointingConfig | None:
+    return _with(start, {name: rng.uniform(low, high) for name, (low, high, _) in ranges.items()}, ranges)
+
+
+def _step(best: EndpointingConfig, ranges: dict[str, tuple[float, float, int]], rng: Any) -> EndpointingConfig | None:
+    """Around `best`: one to three settings a little changed."""
+    names = rng.choice(list(ranges), size=rng.integers(1, 4), replace=False)
+    values = {}
+    for name in map(str, names):
+        low, high, _ = ranges[name]
+        width = (high - low) * 10 ** rng.uniform(-2, -0.7)
+        values[name] = float(np.clip(getattr(best, name) + rng.normal(0, width), low, high))
+    return _with(best, values, ranges)
+
+
+def _with(
+    config: EndpointingConfig, values: dict[str, float], ranges: dict[str, tuple[float, float, int]]
+) -> EndpointingConfig | None:
+    rounded = {name: round(value, ranges[name][2]) for name, value in values.items()}
+    whole = {name: int(value) if name.endswith("_ms") else float(value) for name, value in rounded.items()}
+    if whole.get("max_wait_ms", config.max_wait_ms) < whole.get("min_wait_ms", config.min_wait_ms):
+        return None
+    return msgspec.structs.replace(config, **whole)
+
+
+def _far(config: EndpointingConfig, start: EndpointingConfig, ranges: dict[str, tuple[float, float, int]]) -> float:
+    """How far `config` is from `start`: of settings that do the same, those nearest to what was are chosen."""
+    return float(
+        np.mean(
+            [2 * abs(getattr(config, n) - getattr(start, n)) / (high - low) for n, (low, high, _) in ranges.items()]
+        )
+    )
