@@ -36,6 +36,7 @@ if missing():
 
 NEEDED = ("silero-vad", "smart-turn", "yunet")
 LONG, SHORT, SUM = "what can you do", "what time is it", "what is two plus three"
+WAITS_S = 2.5  # speech waits three seconds for a page that has gone
 expect.set_options(timeout=15_000)
 
 
@@ -157,7 +158,7 @@ def test_a_conversation_is_held_recorded_looked_at_and_repeated(room: Desk, page
     for into in (0.35, 0.8, 1.4):
         start_long(room, page, into)
         page.keyboard.press("Escape")
-        room.until_quiet(0.4, 2)
+        room.until_quiet(0.4, 4)
     for into in (0.5, 1.1, 1.9):  # typed over, as it speaks
         start_long(room, page, into)
         ask(page)
@@ -191,8 +192,7 @@ def test_a_conversation_is_held_recorded_looked_at_and_repeated(room: Desk, page
     expect(page.locator("#captions")).to_contain_text("interrupted")
     page.locator("#review-place").evaluate("(e) => { e.value = 0; e.dispatchEvent(new Event('input')); }")
     page.click("#review-play")
-    page.wait_for_timeout(1500)
-    assert float(page.locator("#review-place").input_value()) > 0.5
+    page.wait_for_function("document.getElementById('review-place').value > 0.5")
     page.click("#review-close")
     expect(page.locator("#review")).to_be_hidden()
 
@@ -210,14 +210,24 @@ def test_whoever_types_over_a_short_answer_gets_the_next(room: Desk, page: Any) 
 
 
 def test_a_reload_in_mid_speech_is_not_remarked_on_and_speech_goes_on(room: Desk, page: Any) -> None:
-    record(page, True)
-    talk(page)
-    start_long(room, page, 1.0)
-    for _ in range(2):
-        page.reload()
-        expect(page.locator("#state-text")).to_have_text("Ready")
-    page.click("#talk-big")
-    expect(page.locator("#state-text")).to_have_text("Talking")
+    for reloads in (2, 2, 1, 1):  # speech waits for so long only; where pages come slowly, it is tried again
+        record(page, True)
+        talk(page)
+        start_long(room, page, 1.0)
+        left = time.monotonic()
+        for _ in range(reloads):
+            page.reload()
+            expect(page.locator("#state-text")).to_have_text("Ready")
+        page.click("#talk-big")
+        expect(page.locator("#state-text")).to_have_text("Talking")
+        if time.monotonic() - left < WAITS_S:
+            break
+        record(page, False)
+        page.click("#talk")
+        expect(page.locator("#state-text")).to_have_text("Watching")
+        room.until_quiet()
+    else:
+        raise AssertionError(f"this machine does not load a page in {WAITS_S} s")
     room.until_loud()
     expect(page.locator("#captions .agent").last).to_contain_text("go forward two metres", timeout=15_000)
     room.until_quiet()
