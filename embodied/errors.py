@@ -5,7 +5,8 @@ VisavisError (streams.errors)
     ├── VoiceError            speech cannot be made of a text; the actuator turns it into an `Outcome` and a `Fault`
     │   ├── VoiceCrashed      the voice's process died, twice for the same text
     │   └── VoiceSilent       the voice's process is alive and says nothing
-    └── ToolError             a function cannot be made a tool (a mistake in the program, found at construction)
+    ├── ToolError             a function cannot be made a tool (a mistake in the program, found at construction)
+    └── McpFailed             an MCP server, or a call of one of its tools, failed; it ends as a `Fault` or an `Outcome`
 """
 
 from streams.errors import VisavisError
@@ -29,3 +30,7 @@ class VoiceSilent(VoiceError):
 
 class ToolError(BodyError):
     """A function cannot be made a tool: it lacks annotations, or takes what JSON cannot carry."""
+
+
+class McpFailed(BodyError):
+    """An MCP server cannot be used, or a call of one of its tools failed."""

@@ -136,8 +136,8 @@ class Toolbox:
     the function returned, "failed" with the exception's type and message, or "timeout". Its effect is told by its
     `Outcome` before anybody can speak of it. A coroutine function runs on the loop and is cancelled by a cut or a
     timeout; any other runs in a thread of its own, which cannot be stopped: only its result is dropped. A function
-    that ends by a `CancelledError` of its own was taken back by another call, and ends as "cut". A result that is no JSON
-    (NaN is none) is "failed"; of one over `results.RESULT_BYTES` the beginning is kept.
+    that ends by a `CancelledError` of its own was taken back by another call, and ends as "cut". With a result that is
+    no JSON (NaN is none) it has "failed"; of one over `results.RESULT_BYTES` the beginning is kept.
     `Halt` is for motions and leaves calls alone; the end of the session cancels them.
     """
 
@@ -184,6 +184,10 @@ class Toolbox:
     def remove(self, group: str) -> None:
         """Take the tools of `group` out, if there are any. Calls in progress come to their end."""
         self._set({name: made for name, made in self._groups.items() if name != group})
+
+    def group(self, group: str) -> tuple[Tool, ...]:
+        """The tools of `group`; none if there is no such group."""
+        return self._groups.get(group, ())
 
     def offers(self) -> tuple[Offer, ...]:
         """What a policy is told of the tools there are now."""
