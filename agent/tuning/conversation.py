@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ class Conversation:
         except ConfigError as error:
             raise ConfigError(f"{self.path}: {error}; name another one: --config AGENT.toml") from error
 
-    @property
+    @cached_property
     def language(self) -> str:
         """In which it was held, English if that is not known."""
         try:

@@ -18,6 +18,8 @@ from streams.clock import MS, SECOND
 GOES_ON_NS = 3 * SECOND
 BARELY_NS, SOON_NS = 700 * MS, 1500 * MS
 
+OVER = "talked over soon"
+
 
 class After(Struct, frozen=True):
     """What followed a committed turn.
@@ -63,5 +65,5 @@ def after(conversation: Conversation, turn: PersonTurn) -> After:
     if commit.complete and not (words and words[0] in hold_words):
         return After("untold", "a second sentence at once")
     if heard_ns >= BARELY_NS and not (last and last[0] in hold_words and not commit.complete):
-        return After("untold", "talked over soon")
+        return After("untold", OVER)
     return After("went_on", next=following, gap_ns=following.opened_at - commit.end_ns)

@@ -28,12 +28,11 @@ def same_request(one: str, other: str, language: str) -> Likeness:
     first, second = plain_words(one), plain_words(other)
     if not first or not second:
         return "other"
-    if (
-        first == second
-        or [w for w in first if w not in lists.plain] == [w for w in second if w not in lists.plain] != []
-    ):
+    if first == second:
         return "same"
     if likeness(one, other, language) < BAR:
         return "other"
-    telling = {word for word in {*first} ^ {*second} if word in lists.contrasts | lists.numbers or word.isdigit()}
-    return "changed" if telling else "rephrased"
+    gone, come = {*first} - {*second}, {*second} - {*first}
+    decisive = any(word in lists.numbers | lists.negating or word.isdigit() for word in gone | come)
+    exchanged = gone & lists.contrasts and come & lists.contrasts
+    return "changed" if decisive or exchanged else "rephrased"

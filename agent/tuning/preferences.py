@@ -1,9 +1,9 @@
 """Preference data of recorded conversations: pairs of answers (chosen, rejected), and single answers with a label.
 
-The forms are those that trainers of preferences read (docs/tuning.md): a pair is {"prompt", "chosen", "rejected"}, each a
-list of messages (R. Rafailov et al., Direct Preference Optimization, 2023); a single answer is {"prompt", "completion",
-"label"} (K. Ethayarajh et al., KTO, 2024). An answer is what was *heard* of it. Nothing is invented: a pair needs two
-answers to the same request, of which one was refused and the later one heard to its end and not refused.
+The forms are those that trainers of preferences read (docs/tuning.md): a pair is {"prompt", "chosen", "rejected"}, each
+a list of messages (R. Rafailov et al., Direct Preference Optimization, 2023); a single answer is {"prompt",
+"completion", "label"} (K. Ethayarajh et al., KTO, 2024). An answer is what was *heard* of it. Nothing is invented:
+a pair needs two answers to the same request, of which one was refused and the later one heard to its end and not.
 """
 
 from collections import Counter
@@ -12,8 +12,9 @@ from typing import Any
 from msgspec import Struct
 
 from agent.tuning.conversation import Answer, Conversation
-from agent.tuning.reactions import WITHIN_S, Reaction, reactions
+from agent.tuning.reactions import WITHIN_S, Reaction, heard_of, reactions
 from agent.tuning.redaction import names, redact, texts_in
+from policies.templates import plain_words
 from streams.clock import SECOND
 from streams.types import Ask
 
@@ -25,7 +26,7 @@ Record = dict[str, Any]
 
 
 class Preferences(Struct, frozen=True):
-    """Of some recordings. turns: answers of the agent;  paired: those that are part of a pair;  untold: why, how often"""
+    """Of some recordings. turns: answers of the agent;  paired: those in pairs;  untold: why, and how often."""
 
     turns: int
     pairs: tuple[Record, ...]
@@ -80,7 +81,7 @@ def _better(conversation: Conversation, found: list[Reaction]) -> Reaction | Non
         if asked.again not in ("same", "rephrased") or not _follows(conversation, asked, later):
             return None
         if later.whole and later.label is not False and later.why not in _NO_ANSWER:
-            return later if _words(later.heard) != _words(first.heard) else None
+            return later if _words(later) != _words(first) else None
         asked = later
     return None
 
@@ -95,8 +96,9 @@ def _follows(conversation: Conversation, asked: Reaction, later: Reaction) -> bo
     return following is not None and following.turn == later.turn
 
 
-def _words(text: str) -> list[str]:
-    return text.lower().split()
+def _words(answer: Reaction) -> tuple[str, ...]:
+    """All of it, heard or not: half an answer is no other answer than the whole of it."""
+    return plain_words(f"{answer.heard} {answer.unheard}")
 
 
 def _pair(conversation: Conversation, rejected: Reaction, chosen: Reaction) -> Record:
@@ -159,33 +161,20 @@ def _prompt(conversation: Conversation, answer: Answer) -> list[Record]:
     messages = ask.request.get("messages") if ask is not None else None
     if isinstance(messages, list) and messages and all(isinstance(each, dict) for each in messages):
         return [_text_only(each) for each in messages]
-    found: list[Record] = []
-    for earlier in reactions_before(conversation, answer):
-        found += earlier
-    found.append({"role": "user", "content": answer.asked.text or answer.asked.guess})
-    return found[-REMEMBERED:]
-
-
-def reactions_before(conversation: Conversation, answer: Answer) -> list[list[Record]]:
-    """Each earlier turn as messages: what the person said, and what was heard of the answer."""
-    found = []
+    dialogue: list[Record] = []
     for earlier in sorted(conversation.answers.values(), key=lambda each: each.turn):
-        if earlier.turn >= answer.turn or earlier.asked_at > answer.asked_at:
-            continue
-        messages: list[Record] = []
+        if earlier.turn >= answer.turn:
+            break
         if earlier.asked.reason != "unasked":
-            messages.append({"role": "user", "content": earlier.asked.text or earlier.asked.guess})
-        heard = [word for word in earlier.played if word.end_ns <= answer.asked_at]
-        said = _heard_by(earlier, answer.asked_at) if heard or not earlier.played else ""
-        if said:
-            messages.append({"role": "assistant", "content": said})
-        found.append(messages)
-    return found
+            dialogue.append({"role": "user", "content": earlier.asked.text or earlier.asked.guess})
+        if said := _heard_by(earlier, answer.asked_at):
+            dialogue.append({"role": "assistant", "content": said})
+    dialogue.append({"role": "user", "content": answer.asked.text or answer.asked.guess})
+    return dialogue[-REMEMBERED:]
 
 
 def _heard_by(answer: Answer, at: int) -> str:
-    from agent.tuning.reactions import heard_of  # noqa: PLC0415
-
+    """What had been heard of an answer at `at`."""
     pieces = []
     for say in answer.says:
         outcome = answer.outcomes.get(say.id)
@@ -201,7 +190,9 @@ def _text_only(message: Record) -> Record:
     if not isinstance(content, list):
         return message
     parts = [
-        part if isinstance(part, dict) and part.get("type") in ("text", "refusal") else {"type": "text", "text": _LEFT_OUT}
+        part
+        if isinstance(part, dict) and part.get("type") in ("text", "refusal")
+        else {"type": "text", "text": _LEFT_OUT}
         for part in content
     ]
     return {**message, "content": parts}

@@ -9,12 +9,12 @@ Rules, in this order, and each with its evidence:
 What follows later than `within_s` after the answer is no reaction to it.
 """
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from msgspec import Struct, field
 
 from agent.tuning.conversation import Answer, Conversation
-from agent.tuning.going_on import after
+from agent.tuning.going_on import OVER, after
 from agent.tuning.likeness import Likeness, likeness, same_request
 from agent.tuning.wording import wording
 from policies.templates import plain_words
@@ -24,6 +24,7 @@ from streams.types import Played, Say
 NEARLY = 0.85
 """Share of the words from which on an answer that was interrupted may have been heard enough of."""
 WITHIN_S = 30.0
+Facts: TypeAlias = dict[str, Any]
 BAD = frozenset({"interrupted", "corrected", "repeated", "rephrased"})
 GOOD = frozenset({"thanked", "agreed", "waited"})
 
@@ -45,7 +46,7 @@ class Reaction(Struct, frozen=True):
     whole: bool
     said: str = ""
     again: Likeness = "other"
-    evidence: dict[str, Any] = field(default_factory=dict)
+    evidence: Facts = field(default_factory=dict)
     start_s: float = 0.0
     end_s: float = 0.0
 
@@ -85,12 +86,14 @@ def _reaction(conversation: Conversation, answer: Answer, within_s: float) -> Re
     if whole and not answer.played:
         end = max(end, answer.done_at)
     words, missed = len(heard.split()), len(unheard.split())
-    evidence: dict[str, Any] = {"heard_words": words, "said_words": words + missed}
+    evidence: Facts = {"heard_words": words, "said_words": words + missed}
     base = Reaction(
         answer.turn, "", "", answer.asked.text, heard, unheard, whole, start_s=start / SECOND, end_s=end / SECOND
     )
 
-    def told(name: str, why: str = "", said: str = "", again: Likeness = "other", **more: Any) -> Reaction:
+    def told(
+        name: str, why: str = "", said: str = "", again: Likeness = "other", more: Facts | None = None
+    ) -> Reaction:
         return Reaction(
             base.turn,
             name,
@@ -101,7 +104,7 @@ def _reaction(conversation: Conversation, answer: Answer, within_s: float) -> Re
             whole,
             said,
             again,
-            {**evidence, **more},
+            {**evidence, **(more or {})},
             base.start_s,
             base.end_s,
         )
@@ -109,7 +112,8 @@ def _reaction(conversation: Conversation, answer: Answer, within_s: float) -> Re
     person = conversation.turns.get(answer.turn)
     if answer.asked.reason == "unasked":
         return told("", "the agent spoke unasked")
-    if person is not None and after(conversation, person).verdict == "went_on":
+    followed = None if person is None else after(conversation, person)
+    if followed is not None and followed.verdict == "went_on":
         return told("", "the person had not finished")
     if not heard:
         return told("", "nothing of it was heard")
@@ -117,16 +121,19 @@ def _reaction(conversation: Conversation, answer: Answer, within_s: float) -> Re
     following = None if person is None else conversation.next_turn(person)
     said = "" if following is None else following.text
     again = same_request(base.text, said, language)
+    alike: Facts = {"similarity": round(likeness(base.text, said, language), 3)}
     cut = answer.cut
     if cut is not None and not whole:
-        into = {"reason": cut.reason, "into_s": round((answer.cut_at - start) / SECOND, 3)}
+        into: Facts = {"reason": cut.reason, "into_s": round((answer.cut_at - start) / SECOND, 3)}
         if lists.corrects(said):
-            return told("corrected", said=said, again=_again(conversation, base.text, said), **into)
+            return told("corrected", said=said, again=_again(conversation, base.text, said), more=into)
         if again in ("same", "rephrased"):
-            return told(_repeated(again), said=said, again=again, similarity=_alike(base.text, said, language), **into)
+            return told(_repeated(again), said=said, again=again, more={**into, **alike})
         if cut.reason != "stop" and words / max(1, words + missed) >= NEARLY:
-            return told("", "it was interrupted near its end", said, again, **into)
-        return told("interrupted", said=said or cut.text, again=again, **into)
+            return told("", "it was interrupted near its end", said, again, more=into)
+        if followed is not None and followed.why == OVER and cut.reason != "stop":
+            return told("", "the person may not have finished", said, again, more=into)
+        return told("interrupted", said=said or cut.text, again=again, more=into)
     if not whole:
         return told("", "it broke off by itself" if answer.outcomes else "the recording ends")
     if following is None:
@@ -139,20 +146,20 @@ def _reaction(conversation: Conversation, answer: Answer, within_s: float) -> Re
         return told("", "the recording ends" if not following.dropped else "a stop, or nothing clear, came next")
     if not plain_words(said) or (following.commit is not None and not following.commit.text):
         return told("", "what came next was not understood")
-    near = {"after_s": round(since, 3)}
+    near: Facts = {"after_s": round(since, 3)}
     if lists.corrects(said):
-        return told("corrected", said=said, again=_again(conversation, base.text, said), **near)
+        return told("corrected", said=said, again=_again(conversation, base.text, said), more=near)
     if again in ("same", "rephrased"):
-        return told(_repeated(again), said=said, again=again, similarity=_alike(base.text, said, language), **near)
+        return told(_repeated(again), said=said, again=again, more={**near, **alike})
     if again == "changed":
-        return told("", "a like request with another number or direction", said, again, **near)
+        return told("", "a like request with another number or direction", said, again, more=near)
     if lists.thanks(said):
-        return told("thanked", said=said, **near)
+        return told("thanked", said=said, more=near)
     if lists.agrees(said):
         if answer.says[-1].text.rstrip().endswith("?"):
-            return told("", "a yes to a question", said, **near)
-        return told("agreed", said=said, **near)
-    return told("waited", said=said, **near)
+            return told("", "a yes to a question", said, more=near)
+        return told("agreed", said=said, more=near)
+    return told("waited", said=said, more=near)
 
 
 def _piece(answer: Answer, say: Say) -> tuple[str, str]:
@@ -169,7 +176,3 @@ def _again(conversation: Conversation, text: str, said: str) -> Likeness:
 
 def _repeated(again: Likeness) -> str:
     return "repeated" if again == "same" else "rephrased"
-
-
-def _alike(one: str, other: str, language: str) -> float:
-    return round(likeness(one, other, language), 3)

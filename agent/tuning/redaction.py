@@ -15,7 +15,7 @@ NUMBER, NAME = "<number>", "<name>"
 _WORD = re.compile(r"[^\W\d_][\w'’-]*")
 _FIGURES = re.compile(r"\d+(?:[.,:/-]\d+)*")
 _KEPT = frozenset({"I", "I'm", "I'll", "I'd", "I've", "OK"})
-_ENDS = ".!?:;\n\"“”*-#>"  # after one of these a capital says nothing
+_ENDS = '.!?:;\n"“”*-#>'  # after one of these a capital says nothing
 _PLAIN_KEYS = frozenset({"role", "type", "id", "tool_call_id", "recording", "reaction", "why", "label"})
 
 

@@ -49,13 +49,19 @@ _NUMBERS = {
 _CONTRASTS = {
     "en": """left right forward forwards back backward backwards up down on off in out plus minus times divided more
         less louder quieter open close start stop today tomorrow yesterday monday tuesday wednesday thursday friday
-        saturday sunday not never don't without""",
+        saturday sunday""",
     "de": """links rechts vor vorwärts zurück rückwärts hoch runter an aus plus minus mal geteilt mehr weniger lauter
-        leiser auf zu heute morgen gestern montag dienstag mittwoch donnerstag freitag samstag sonntag nicht ohne""",
+        leiser auf zu heute morgen gestern montag dienstag mittwoch donnerstag freitag samstag sonntag""",
     "fr": """gauche droite avant arrière haut bas plus moins fois divisé ouvre ferme aujourd'hui demain hier lundi
-        mardi mercredi jeudi vendredi samedi dimanche pas jamais sans""",
+        mardi mercredi jeudi vendredi samedi dimanche""",
     "es": """izquierda derecha adelante atrás arriba abajo más menos por dividido abre cierra hoy mañana ayer lunes
-        martes miércoles jueves viernes sábado domingo no nunca sin""",
+        martes miércoles jueves viernes sábado domingo""",
+}
+_NEGATING = {
+    "en": "not never don't without no",
+    "de": "nicht nie ohne kein keine",
+    "fr": "pas jamais sans non",
+    "es": "no nunca sin",
 }
 _PLAIN = {
     "en": """a an the is are was be do does did can could would will please me my i you your it its this that to of for
@@ -73,7 +79,8 @@ Phrases = frozenset[tuple[str, ...]]
 class Wording(Struct, frozen=True):
     """The lists of one language, as plain words.
 
-    plain: words that a request does not hang on;  numbers, contrasts: words whose exchange makes it another one
+    plain: words that a request does not hang on;  numbers, negating: words that make it another one
+    contrasts: words whose exchange does ("left" for "right")
     """
 
     correcting: Phrases
@@ -81,6 +88,7 @@ class Wording(Struct, frozen=True):
     agreeing: Phrases
     numbers: frozenset[str]
     contrasts: frozenset[str]
+    negating: frozenset[str]
     plain: frozenset[str]
 
     def corrects(self, text: str) -> bool:
@@ -120,6 +128,7 @@ def wording(language: str) -> Wording:
         phrases(_AGREEING),
         words(_NUMBERS),
         words(_CONTRASTS),
+        words(_NEGATING),
         words(_PLAIN),
     )
 
