@@ -6,16 +6,16 @@ of requests is in `request.py`, of answers in `answer.py`; connections are in `e
 
 import asyncio
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from policies.llm.settings import LlmConfig
-from policies.models.answer import Answer, Piece, decode
+from policies.models.answer import decode
 from policies.models.endpoint import Endpoint, EndpointError
 from policies.models.failures import Failure, of_status
 from policies.models.pictures import Pictures
+from policies.models.question import Question
 from policies.models.request import PICTURES, TOOLS, Form
 from policies.models.shown import Shown
 from policies.models.sse import Events
@@ -25,7 +25,7 @@ from streams.packet import Packet
 from streams.pictures import anonymous
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
-from streams.types import Action, Answered, Ask, Delta, Fault, Image, Outcome
+from streams.types import Action, Ask, Fault, Image, Outcome
 
 __all__ = ["ChatModel", "EndpointError"]
 
@@ -36,28 +36,6 @@ MOST_COMPLAINT = 64 << 10  # of the body of an error
 CHARACTERS = 24  # of an answer per token it may have, at most; more means that the server does not heed the bound
 SPARE = 20_000
 DROPS = 8  # attempts at most that leave something out
-
-
-class Question:
-    """An `Ask` on its way."""
-
-    def __init__(self, ask: Ask, t: int, most: int) -> None:
-        self.ask = ask
-        self.asked = t
-        self.answer = Answer(ask.id, most)
-        self.model = ""
-        self.attempts = 0
-        self.drops = 0
-        self.image: int | None = None
-        self.first: int | None = None
-        self.index = 0
-        self.pending = Piece()
-        self.telling: asyncio.Handle | None = None
-
-    @property
-    def begun(self) -> bool:
-        """Something of an answer has come: it is not asked again."""
-        return self.first is not None
 
 
 class _LeftOut(Exception):
@@ -118,18 +96,14 @@ class ChatModel:
         if not isinstance(action, Ask):
             raise TypeError(f"a model takes Ask, not {type(action).__name__}")
         most = CHARACTERS * self._config.output_tokens + SPARE
-        question = Question(action, self._clock.now(), most)
+        question = Question(action, self._publisher, self._clock, most, self._model)
         try:
-            await self._answered(question, most)
+            await self._answered(question)
         except asyncio.CancelledError:
-            if question.telling is not None:
-                question.telling.cancel()
-            return self._outcome(question, "cut", "it was cut")
+            return question.cut()
         except Failure as failure:
-            self._tell(question)
-            return self._outcome(question, "timeout" if failure.timeout else "failed", str(failure), failure)
-        self._tell(question)
-        return self._outcome(question, "done", _remark(question.answer.finish))
+            return question.failed(failure, self._endpoint.redacted(str(failure)))
+        return question.done()
 
     def cut(self, turn: int) -> None:
         """Nothing: the body cancels the questions that a cut ends (`on_cut`)."""
@@ -151,14 +125,13 @@ class ChatModel:
 
     # --- attempts
 
-    async def _answered(self, question: Question, most: int) -> None:
+    async def _answered(self, question: Question) -> None:
         """Ask until there is an answer. Raises `Failure`."""
         config, clock = self._config, self._clock
         picture = await self._picture(question.ask)
         backoff = BACKOFF_MS * MS
         while True:
-            question.attempts += 1
-            question.answer = Answer(question.ask.id, most)
+            question.begin()
             try:
                 await self._attempt(question, picture)
                 return
@@ -197,9 +170,7 @@ class ChatModel:
         """Read an answer to its end. Raises `Failure`."""
         answer, events = question.answer, Events()
         head, size = b"", 0
-        streamed: bool | None = (
-            None  # not known until its first byte is there: what the headers say is not to be relied on
-        )
+        streamed: bool | None = None  # its first byte says so: what the headers say is not to be relied on
         async with aclosing(self._endpoint.bytes(response)) as body:
             async for data in body:
                 size += len(data)
@@ -219,7 +190,7 @@ class ChatModel:
             if not events.seen:
                 raise Failure("malformed", f"{self._endpoint} answers with something that is no stream of events.")
         elif head.strip():
-            self._heard(question, answer.object(_whole(head, str(self._endpoint))), waiting)
+            question.heard(answer.object(_whole(head, str(self._endpoint))))
         if not answer.finish:
             raise Failure("closed", "the server ended its answer before it was finished.")
 
@@ -228,36 +199,12 @@ class ChatModel:
         for event in events:
             if answer.ended:
                 return
-            self._heard(question, answer.event(event), waiting)
+            piece = answer.event(event)
+            if piece:
+                waiting.token()
+                question.heard(piece)
         if answer.finish:
             waiting.finished(answer.ended)
-
-    def _heard(self, question: Question, piece: Piece, waiting: Waiting) -> None:
-        """A piece has come. What comes in one read of the network is told in one `Delta`, when all is taken in."""
-        if not piece:
-            return
-        waiting.token()
-        if question.first is None:
-            question.first = self._clock.now()
-        question.pending += piece
-        if question.telling is None:
-            question.telling = asyncio.get_running_loop().call_soon(self._tell_soon, question, asyncio.current_task())
-
-    def _tell_soon(self, question: Question, task: "asyncio.Task[Any] | None") -> None:
-        question.telling = None
-        if task is None or not task.cancelling():  # else it is for `perform` to say whether it was cut
-            self._tell(question)
-
-    def _tell(self, question: Question) -> None:
-        if question.telling is not None:
-            question.telling.cancel()
-            question.telling = None
-        piece, question.pending = question.pending, Piece()
-        if piece:
-            ask = question.ask
-            delta = Delta(ask.turn, ask.id, question.index, piece.text, piece.tools, piece.thought)
-            question.index += 1
-            self._publisher.publish(FEEDBACK, self._clock.now(), delta)
 
     # --- what a server refuses
 
@@ -284,8 +231,7 @@ class ChatModel:
                     self._tell_once(name, _without(name))
                 return _LeftOut()
         failure = of_status(status, response.headers, complaint, self._clock.wall(self._clock.now()))
-        hint = await self._hint(status)
-        told = endpoint.redacted(f"{str(failure).rstrip('.')}{hint}")
+        told = f"{str(failure).rstrip('.')}{await self._hint(status)}"
         return Failure(failure.kind, told, retry_after_ms=failure.retry_after_ms, again=failure.again)
 
     async def _hint(self, status: int) -> str:
@@ -330,47 +276,12 @@ class ChatModel:
         uri = await self._shown.uri(newest)
         return (newest.seq, uri) if uri else None
 
-    def _outcome(
-        self,
-        question: Question,
-        status: Literal["done", "cut", "failed", "timeout"],
-        detail: str,
-        failure: Failure | None = None,
-    ) -> Outcome:
-        answer, ask = question.answer, question.ask
-        now = self._clock.now()
-        model = answer.model or question.model or self._model
-        answered = Answered(
-            finish=answer.finish if status == "done" else "",
-            model=model,
-            input_tokens=answer.input_tokens,
-            cached_tokens=answer.cached_tokens,
-            output_tokens=answer.output_tokens,
-            first_ms=None if question.first is None else (question.first - question.asked) / MS,
-            whole_ms=(now - question.asked) / MS,
-            attempts=max(1, question.attempts),
-            error=failure.kind if failure is not None else "",
-            retry_after_ms=failure.retry_after_ms if failure is not None else None,
-            image=question.image,
-        )
-        return Outcome(
-            turn=ask.turn, id=ask.id, action="Ask", name=self._model or model, status=status,
-            detail=self._endpoint.redacted(detail), result=msgspec.to_builtins(answered),
-        )  # fmt: skip
-
 
 def _whole(head: bytes, where: str) -> Any:
     """A body that is no stream of events, decoded. Raises `Failure` ("malformed")."""
     if head.lstrip()[:1] == b"<":
         raise Failure("malformed", f"{where} answers with a web page: does llm.url lack /v1 at its end?", again=False)
     return decode(head)
-
-
-def _remark(finish: str) -> str:
-    return {
-        "length": "it came to its greatest length (llm.output_tokens)",
-        "content_filter": "the server's filter ended it",
-    }.get(finish, "")
 
 
 def _without(name: str) -> str:

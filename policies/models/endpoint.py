@@ -18,7 +18,7 @@ import msgspec
 from policies.errors import PolicyError
 from policies.llm.settings import LlmConfig
 from policies.models.answer import decode
-from policies.models.failures import Failure
+from policies.models.failures import Failure, of_status
 from streams.clock import Clock
 from streams.errors import DependencyMissing
 from streams.pictures import anonymous
@@ -124,7 +124,8 @@ class Endpoint:
         async with self._asked("GET", "/models", None, lambda: None) as response:
             text = await self.text(response, _MOST_LISTING)
             if response.status_code != 200:
-                raise Failure("refused", f"{self.label}/models answers HTTP {response.status_code}.")
+                now = self._clock.wall(self._clock.now())
+                raise of_status(response.status_code, response.headers, text.decode(errors="replace"), now)
             listing = decode(text)
         data = listing.get("data", listing.get("models")) if isinstance(listing, dict) else None
         if not isinstance(data, list):
