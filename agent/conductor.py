@@ -149,7 +149,10 @@ class Conductor:
             case Voice():
                 if decisions := self.turns.feed(packet):
                     self._decide(decisions)
-                return  # thirty a second, and nothing that a policy might want to see
+                if self._spontaneous is not None:  # thirty a second: for who may act on it before a turn is over
+                    self._spontaneous.observe(packet)
+                    self._act_on_impulse()
+                return
             case Outcome(id=number):
                 self._waiting_for.discard(number)
             case Words() as words if (stop := self._reflex.feed(words)) is not None:

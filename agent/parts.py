@@ -174,7 +174,7 @@ def llm(config: Config, wall: Callable[[int], datetime]) -> "Policy":
     intents_ = intents(config, wall)
     assert isinstance(intents_, IntentsPolicy)
     return LlmPolicy(
-        config.llm, intents_, Consent(intents_), manner=config.manner, language=config.language, wall=wall
+        config.llm, intents_, Consent(intents_.wanted), manner=config.manner, language=config.language, wall=wall
     )  # fmt: skip
 
 

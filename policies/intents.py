@@ -93,6 +93,14 @@ class IntentsPolicy:
         """Whether a yes-or-no question is open."""
         return self._asked is not None
 
+    def wanted(self, turn: TurnCommitted) -> list[tuple[str, dict[str, Any]]]:
+        """The motion that the words of `turn` plainly ask for, as (name, arguments); none if they are anything else."""
+        understood = self.sentences.understand(turn.text)
+        motion = None if understood is None else self._motion_of(turn, understood)
+        return (
+            [] if motion is None or turn.confidence < self.config.confirm_below else [(motion.name, motion.arguments)]
+        )
+
     def leave(self, number: int, *, alone: bool = True) -> None:
         """Somebody else tells what became of action `number`; with `alone` False this policy does after all."""
         (self._left.add if alone else self._left.discard)(number)

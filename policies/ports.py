@@ -35,7 +35,10 @@ class Policy(Protocol):
 
 @runtime_checkable
 class Spontaneous(Protocol):
-    """What a policy may have besides: a deadline, and actions outside its turns (drafts, backchannels)."""
+    """A policy that may act outside its turns (drafts, backchannels) and has a deadline."""
+
+    def observe(self, packet: Packet[Any]) -> None:
+        """As in `Policy`; besides what others see, each hop of `Voice`."""
 
     @property
     def deadline(self) -> int | None:

@@ -32,6 +32,15 @@ class Consent:
         self._wanted = wanted
         self._pending: Action | None = None
 
+    @property
+    def pending(self) -> bool:
+        """Whether a question waits for a yes."""
+        return self._pending is not None
+
+    def forget(self) -> None:
+        """No question waits any more."""
+        self._pending = None
+
     def weigh(self, offer: Offer, action: Call | Command, turn: TurnCommitted) -> Verdict:
         """May `action` be done in answer to `turn`? One that is to be asked about is kept until the next turn."""
         if not offer.risky:

@@ -41,18 +41,20 @@ class Drafts:
         self._of_turn: tuple[int, int] = (0, 0)  # turn, and its drafts so far
         self._for_nothing: deque[int] = deque()  # when
 
-    def consider(self, packet: Packet[Any], ask: Callable[[int, str], Ask | None]) -> list[Action]:
-        """What follows from `packet`: drafts to ask, drafts to withdraw. ask: (turn, its words) -> what to ask."""
+    def consider(self, packet: Packet[Any], ask: Callable[[TurnWaiting], Ask | None]) -> list[Action]:
+        """What follows from `packet`: drafts to ask, drafts to withdraw. ask: what to, if it ended so."""
         match packet.data:
-            case TurnWaiting(turn=turn, probability=probability, evidence=evidence):
-                text = str(evidence.get("text", ""))
-                if text and probability >= self.config.bar:
-                    return self._begin(turn, ask(turn, text), packet.at)
+            case TurnWaiting() as waiting:
+                return self.likely(waiting, ask, packet.at)
             case SpeechStarted():
                 return self._drop("the person goes on", packet.at)
             case TurnDropped(turn=turn) if self._open is not None and self._open.turn == turn:
                 return self._drop("the turn came to nothing", packet.at)
         return []
+
+    def likely(self, waiting: TurnWaiting, ask: Callable[[TurnWaiting], Ask | None], now: int) -> list[Action]:
+        """The turn may be over: what follows. ask: as in `consider`"""
+        return self._begin(waiting.turn, ask(waiting), now) if waiting.probability >= self.config.bar else []
 
     def asked(self, ask: Ask, answer: Answer) -> None:
         """The draft was stamped and is under way."""

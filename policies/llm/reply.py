@@ -1,15 +1,15 @@
 """One reply: what is said and done in answer to one turn, from the first question to the model to its last."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from policies.errors import ModelUnavailable
 from policies.llm.answer import Answer, ToolCall
-from policies.llm.fillers import filler
-from policies.llm.prompt import LOOK, tool_round
+from policies.llm.offers import LOOK
+from policies.llm.question import OpenTurn, Round, tool_round
 from policies.llm.speakable import Piece, Speakable
 from policies.llm.topics import touches
 from streams.clock import MS
@@ -24,6 +24,7 @@ CALL_MS = 6000
 COMMAND_MS = 300
 """A motion is not waited for: only whether it was refused at once."""
 UNDER_WAY = "under way"
+TIMER = "set_timer"  # ends when it rings
 
 
 class Reply:
@@ -36,7 +37,8 @@ class Reply:
         self._said = False
         self._acted = False
         self._silent = False
-        self._rounds: list[dict[str, Any]] = []
+        self._says = 0
+        self._rounds: list[Round] = []
         self._calls = 0
         self._looks = False
 
@@ -50,7 +52,7 @@ class Reply:
             return
         for number in range(policy.config.rounds_per_turn):
             last = number + 1 == policy.config.rounds_per_turn
-            ask = policy.request(turn, rounds=self._rounds, look=self._looks, tools=not last)
+            ask = policy.ask(OpenTurn.of(turn), rounds=self._rounds, look=self._looks, last=last)
             answer, undone = policy.drafts.settle(turn, ask, policy.now) if number == 0 else (None, [])
             for action in undone:
                 yield action
@@ -70,6 +72,8 @@ class Reply:
                         yield action
                 return
             if not answer.calls or last:
+                if not self._said and not self._acted:
+                    yield self._say(Piece("I do not know what to say to that."))
                 return
             async with aclosing(self._do(answer)) as actions:
                 async for action in actions:
@@ -92,19 +96,19 @@ class Reply:
                     return
                 if piece.text and touches(piece.text, policy.manner.forbidden_topics):
                     self._silent = True
-                    yield Say("I would rather not talk about that.")
+                    yield self._say(Piece("I would rather not talk about that."))
                     return
                 if piece.text:
                     self._said = True
-                    yield _say(piece)
+                    yield self._say(piece)
             if answer.over:
                 if answer.whole:
                     self._speech = Speakable(policy.language)
                 return
             if slow is not None and policy.now >= slow:
                 slow = None
-                if not answer.pieces and (text := filler(policy.language, self._turn.turn, policy.fillers)):
-                    yield Say(text)
+                if not answer.pieces and (text := policy.fillers.next(policy.now)):
+                    yield self._say(Piece(text))
             await policy.bell.wait(slow)
 
     async def _broken(self, answer: Answer) -> AsyncGenerator[Action, None]:
@@ -116,17 +120,21 @@ class Reply:
                 async for action in actions:
                     yield action
             return
-        yield Say("I am sorry, I lost my thread there.")
+        yield self._say(Piece("I am sorry, I lost my thread there."))
         raise ModelUnavailable(f"the language model broke off in the middle of its answer: {why}")
 
     async def _fall_back(self, why: str) -> AsyncGenerator[Action, None]:
         policy = self._policy
         if policy.excuse():
-            yield Say("My language model does not answer. I can do simple things meanwhile.")
+            yield self._say(Piece("My language model does not answer. I can do simple things meanwhile."))
         async with aclosing(policy.fallback.reply(self._turn)) as actions:
             async for action in actions:
                 yield action
-        raise ModelUnavailable(f"the language model did not answer, the {policy.fallback_name} did in its place: {why}")
+        raise ModelUnavailable(f"the language model did not answer, the fallback did in its place: {why}")
+
+    def _say(self, piece: Piece) -> Say:
+        self._says += 1
+        return Say(piece.text, pace=piece.pace, tone=piece.tone)
 
     # --- doing
 
@@ -137,29 +145,31 @@ class Reply:
         waited: dict[str, int] = {}
         questions: list[str] = []
         self._looks = False
-        for call in answer.calls:
+        calls = answer.calls
+        begun: dict[str, Call | Command] = {}
+        for call in calls:
             action = self._action(call, results, questions)
             if action is not None:
                 yield action
                 self._acted = True
-                waited[call.call] = policy.acted
-                policy.fallback.leave(policy.acted)
+                begun[call.call] = action
+                waited[call.call] = policy.await_()
+        said = self._says
         for question in questions:
-            yield Say(question)
-        begun = policy.now
-        while open_ := [number for number in waited.values() if number not in policy.outcomes]:
-            until = begun + (COMMAND_MS if all(number in policy.moving for number in open_) else CALL_MS) * MS
-            if policy.now >= until:
-                break
+            yield self._say(Piece(question))
+        long = any(isinstance(action, Call) and action.name != TIMER for action in begun.values())
+        until = policy.now + (CALL_MS if long else COMMAND_MS) * MS
+        while policy.now < until and any(number not in policy.outcomes for number in waited.values()):
             await policy.bell.wait(until)
         for call_id, number in waited.items():
-            outcome = policy.outcomes.get(number)
-            if outcome is None:
-                policy.later(number)
+            outcome = policy.outcomes.pop(number, None)
             results[call_id] = UNDER_WAY if outcome is None else _result(outcome)
-        self._rounds += tool_round(answer.calls, results)
+            if outcome is None:
+                action = begun[call_id]
+                policy.leave(number, motion=isinstance(action, Command), timer=action.name == TIMER)
+        self._rounds += tool_round(calls, results, actions=waited, said=said)
 
-    def _action(self, call: ToolCall, results: dict[str, Any], questions: list[str]) -> Action | None:
+    def _action(self, call: ToolCall, results: dict[str, Any], questions: list[str]) -> Call | Command | None:
         """The action that a call asks for; where there is none, why is its result."""
         policy = self._policy
         self._calls += 1
@@ -179,12 +189,10 @@ class Reply:
         except msgspec.MsgspecError as error:
             results[call.call] = f"refused: the arguments are not a JSON object: {error}"
             return None
-        origin = "text" if self._turn.reason == "typed" else "speech"
-        action: Call | Command
+        action: Call | Command = Call(offer.name, arguments, offer.on_cut)
         if offer.kind == "command":
-            action = Command(offer.name, arguments, origin, self._turn.confidence, offer.on_cut)  # type: ignore[arg-type]
-        else:
-            action = Call(offer.name, arguments, offer.on_cut)
+            origin: Literal["text", "speech"] = "text" if self._turn.reason == "typed" else "speech"
+            action = Command(offer.name, arguments, origin, self._turn.confidence, offer.on_cut)
         verdict = policy.consent.weigh(offer, action, self._turn)
         if verdict.does == "do":
             return action
@@ -196,16 +204,7 @@ class Reply:
         return None
 
 
-def _say(piece: Piece) -> Say:
-    return Say(piece.text, pace=piece.pace, tone=piece.tone)
-
-
 def _result(outcome: Outcome) -> Any:
     if outcome.status == "done":
         return {"status": "done", "result": outcome.result}
     return {"status": outcome.status, "detail": outcome.detail, "result": outcome.result}
-
-
-def unasked(outcomes: Sequence[Outcome]) -> str:
-    """What the model is told when results came after its answer."""
-    return "; ".join(f"{each.name}: {each.status}" for each in outcomes)

@@ -28,7 +28,7 @@ class DraftConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     enabled: bool = True
     bar: Annotated[float, Meta(ge=0, le=1)] = 0.3
-    per_turn: Annotated[int, Meta(ge=1, le=10)] = 2
+    per_turn: Annotated[int, Meta(ge=1, le=10)] = 3
     per_minute: Annotated[int, Meta(ge=0, le=1000)] = 20
 
 
