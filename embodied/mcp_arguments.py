@@ -72,7 +72,7 @@ def _wrong_object(schema: dict[str, Any], value: dict[str, Any], path: str) -> s
     return ""
 
 
-def _is(value: Any, name: Any) -> bool:
+def _is(value: object, name: object) -> bool:
     if isinstance(value, bool):
         return name == "boolean"
     if name == "integer" and isinstance(value, float):

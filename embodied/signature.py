@@ -3,7 +3,11 @@
 import inspect
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, get_type_hints
+from datetime import datetime, time
+from functools import reduce
+from operator import or_
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -47,6 +51,7 @@ def signature_of(function: Callable[..., Any], name: str) -> Signature:
         raise ToolError(f"tool {name}: its annotations cannot be read: {error}") from error
     fields: list[Any] = []
     clock = ""
+    hints = {name: _with_format(hint) for name, hint in hints.items()}
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
             raise ToolError(f"tool {name}: parameter {parameter} cannot be given by name")
@@ -69,6 +74,16 @@ def signature_of(function: Callable[..., Any], name: str) -> Signature:
     for field, text in told.items():
         parameters["properties"][field]["description"] = text
     return Signature(arguments, parameters, description, clock)
+
+
+def _with_format(hint: Any) -> Any:
+    """Times of either kind, with zone or without, as such in the schema: msgspec says it only where a zone is asked."""
+    if hint in (datetime, time):
+        form = "date-time" if hint is datetime else "time"
+        return Annotated[hint, msgspec.Meta(extra_json_schema={"format": form})]
+    if get_origin(hint) in (Union, UnionType) and NoneType in (parts := get_args(hint)):
+        return reduce(or_, (_with_format(part) for part in parts))
+    return hint
 
 
 def _default(value: Any) -> Any:
