@@ -94,7 +94,10 @@ class Wire:
 
 
 class Program:
-    """The child process. address: what it printed;  recordings: its folder;  wire: between it and pages"""
+    """The child process. recordings: its folder;  wire: between it and pages
+
+    address: by the wire, else as it was printed (`direct`)
+    """
 
     def __init__(self, folder: Path, environment: dict[str, str], *options: str) -> None:
         self.recordings = folder / "recordings"
@@ -108,6 +111,7 @@ class Program:
         assert self.process.poll() is None, self.printed
         (line,) = [line for line in self.printed.splitlines() if line.startswith("http://")]
         host, _, rest = line.removeprefix("http://").partition("/")
+        self.direct = line
         self.wire = Wire(("127.0.0.1", int(host.rpartition(":")[2])))
         self.address = f"http://127.0.0.1:{self.wire.address[1]}/{rest}"
 
