@@ -76,8 +76,7 @@ class Compared:
 
     def __init__(self, table: Table, seed: int) -> None:
         self._table = table
-        self._groups = np.unique(table.group)
-        self._draws = np.random.default_rng(seed).integers(0, len(self._groups), (DRAWS, len(self._groups)))
+        self._draws = np.random.default_rng(seed).integers(0, table.sayings, (DRAWS, table.sayings))
 
     def row(self, name: str, taken_ms: Floats) -> Row:
         """The figures of a setting by which turns are taken after `taken_ms` [silences]."""
@@ -108,8 +107,8 @@ class Compared:
 
     def _by_group(self, taken_ms: Floats) -> tuple[Floats, Floats]:
         """Of each saying: 1 if it is cut off, and the wait at its end (NaN without one)."""
-        cut, wait = np.zeros(len(self._groups)), np.full(len(self._groups), np.nan)
-        place = np.searchsorted(self._groups, self._table.group)
+        cut, wait = np.zeros(self._table.sayings), np.full(self._table.sayings, np.nan)
+        place = self._table.place
         cut[place[cut_groups(self._table, taken_ms)]] = 1.0
         ends = ~self._table.hold
         wait[place[ends]] = taken_ms[ends]
@@ -139,14 +138,16 @@ def enough(table: Table, held: Bools) -> str:
     )
 
 
-def verdict(change: Change, said: int) -> Verdict:
+def verdict(change: Change, said: int, over: bool = False) -> Verdict:
     """Whether a setting is better than what is: it cuts off less, or it is quicker and cuts off no more.
 
     "Better" is what the whole 95 % interval says. said: how many things were held out
+    over: more is cut off now than may be, so that a longer wait is worth it
     """
     (low, high), (quick, slow) = change.cut_interval, change.wait_interval
-    if high < 0:
-        return Verdict(True, f"It cuts off {-change.cut:.0%} fewer of what is said ({-high:.0%} to {-low:.0%}).")
+    if high < 0 and (over or change.wait_ms <= 0):
+        at = f", and waits {change.wait_ms:.0f} ms longer" if quick > 0 else ""
+        return Verdict(True, f"It cuts off {-change.cut:.0%} less of what is said ({-high:.0%} to {-low:.0%}){at}.")
     if slow < 0 and change.cut <= 0 and high <= WORSE:
         return Verdict(
             True, f"It waits {-change.wait_ms:.0f} ms less ({-slow:.0f} to {-quick:.0f}), and cuts off no more."
@@ -156,6 +157,10 @@ def verdict(change: Change, said: int) -> Verdict:
     if change.wait_ms < 0 and change.cut <= 0:
         more = _more(said, change.wait_ms, slow)
         return Verdict(False, f"It may be quicker by chance only. About {more} more things said would tell.")
+    if high < 0:
+        return Verdict(
+            False, f"It cuts off {-change.cut:.0%} less, but only because it waits {change.wait_ms:.0f} ms longer."
+        )
     if change.cut < 0:
         more = _more(said, change.cut, high)
         return Verdict(False, f"It may cut off less by chance only. About {more} more things said would tell.")

@@ -17,8 +17,8 @@ from streams.errors import DependencyMissing
 
 UNITS = 8
 FOLDS = 4
-EPOCHS, PATIENCE = 600, 60
-RATE, DECAY = 0.02, 0.02
+EPOCHS, PATIENCE = 300, 30
+RATE, DECAY = 0.05, 0.02
 
 
 class Learnt(Struct, frozen=True):
@@ -117,19 +117,22 @@ def _train(
     model = package.nn.Sequential(first, package.nn.Tanh(), last)
     steps = package.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
     x, y, w = (package.from_numpy(np.ascontiguousarray(each)) for each in (values, label, weight))
-    within = package.from_numpy(inside)
-    without = None if outside is None else package.from_numpy(outside)
+    within = [each[package.from_numpy(inside)] for each in (x, y, w)]
+    without = (
+        [each[package.from_numpy(outside)] for each in (x, y, w)] if outside is not None and outside.any() else None
+    )
 
-    def loss(which: Any) -> Any:
-        raw = package.nn.functional.binary_cross_entropy_with_logits(model(x[which])[:, 0], y[which], reduction="none")
-        return (raw * w[which]).sum() / w[which].sum()
+    def loss(part: Any) -> Any:
+        known, wanted, counts = part
+        raw = package.nn.functional.binary_cross_entropy_with_logits(model(known)[:, 0], wanted, reduction="none")
+        return (raw * counts).sum() / counts.sum()
 
     best, least, kept = 0, float("inf"), None
     for epoch in range(1, max(1, epochs) + 1):
         steps.zero_grad()
         loss(within).backward()
         steps.step()
-        if without is None or not bool(without.any()):
+        if without is None:
             continue
         with package.no_grad():
             now = float(loss(without))

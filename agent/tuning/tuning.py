@@ -81,12 +81,13 @@ def tune(
         return part.taken_ms(now, grace_ms, predicted(parse(now.fusion_text), part) if now.fusion_text else None)
 
     compared, before = Compared(test, seed), waits(test)
-    allowed = min(most, figures(train, waits(train)).cut or 0.0)
+    cut_now = figures(train, waits(train)).cut or 0.0
+    allowed, over = min(most, cut_now), cut_now > most
     row = compared.row(NOW, before)
 
     def proposal(name: str, config: EndpointingConfig, taken_ms: Floats, fusion: Fusion | None) -> Proposal:
         change = compared.change(before, taken_ms)
-        judged = Verdict(False, missing) if missing else verdict(change, row.said)
+        judged = Verdict(False, missing) if missing else verdict(change, row.said, over)
         return Proposal(name, config, fusion, compared.row(name, taken_ms), change, judged)
 
     fitted = fit(train, now, grace_ms=grace_ms, seed=seed, allowed=allowed)
@@ -99,7 +100,7 @@ def tune(
         config = fit(train, now, grace_ms=grace_ms, seed=seed, allowed=allowed, probability=learnt.unseen)
         taken = test.taken_ms(config, grace_ms, predicted(learnt.fusion, test))
         proposals.append(proposal(LEARNT, config, taken, learnt.fusion))
-        further = verdict(compared.change(fitted_ms, taken), row.said).recommended
+        further = verdict(compared.change(fitted_ms, taken), row.said, over).recommended
         if proposals[1].verdict.recommended and (best is None or further):
             best = proposals[1]
     return Tuning(*facts, row.said, now, row, tuple(proposals), missing, best)

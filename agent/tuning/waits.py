@@ -25,7 +25,8 @@ class Table:
 
     at, until: when a moment begins and ends, ms;  known: it is no padding;  final, logit (NaN: not heard), others: the
     evidence;  features: float64[silences, moments, features] (NaN: not known)
-    gap: ms, infinite at an end;  decided, patience, group: [silences]
+    gap: ms, infinite at an end;  hold: which silences are holds;  decided, patience, group: [silences]
+    place: [silences], number of the group from 0;  sayings: how many groups there are
     """
 
     def __init__(self, silences: Sequence[Silence]) -> None:
@@ -40,6 +41,9 @@ class Table:
         self.decided = np.array([each.decided_ms for each in silences])
         self.patience = np.array([each.patience for each in silences])
         self.group = np.array([each.group for each in silences], int)
+        self.hold: Bools = np.isfinite(self.gap)
+        groups, self.place = np.unique(self.group, return_inverse=True)
+        self.sayings = len(groups)
         for row, silence in enumerate(silences):
             self._fill(row, silence)
 
@@ -55,12 +59,6 @@ class Table:
                 self.logit[row, column] = np.log(heard / (1 - heard))
             self.others[row, column] = _others(moment, silence.language)
             self.features[row, column] = _features(moment, silence.language)
-
-    @property
-    def hold(self) -> Bools:
-        """Which silences were holds."""
-        result: Bools = np.isfinite(self.gap)
-        return result
 
     def only(self, which: Bools) -> "Table":
         """The silences of `which`."""
