@@ -78,6 +78,15 @@ class ChatModel:
     def __repr__(self) -> str:
         return f"ChatModel({self._model or 'the first model'!r} at {self._endpoint})"
 
+    @property
+    def url(self) -> str:
+        """The server's address, as it may be shown."""
+        return str(self._endpoint)
+
+    async def models(self) -> list[str]:
+        """The names of the models that the server lists. Raises `Failure`; waits as long as the server does."""
+        return await self._endpoint.models()
+
     async def warm(self) -> bool:
         """Connect, so that the first question need not, and see which models there are; False if that failed.
 
