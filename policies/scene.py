@@ -4,82 +4,68 @@ Built from packets only. What the agent "said" is what left the speaker (`Played
 reported (`Outcome`); what a policy merely wished is kept apart. Knows nothing of what any of it means.
 """
 
-from collections import OrderedDict
-from typing import Any, TypeAlias, TypeVar
+from collections import Counter, OrderedDict, deque
+from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from policies.sight import people_placed
-from streams.clock import MS as MS  # noqa: PLC0414 - policies/intents.py takes it from here
-from streams.clock import SECOND
+from policies.happened import (
+    Done,
+    Event,
+    Forgotten,
+    Halted,
+    Heard,
+    Overheard,
+    Said,
+    Spoken,
+    Timer,
+    Trouble,
+    line,
+)
+from policies.sight import Person, Watch, people_placed
+from streams.clock import MS, SECOND
 from streams.packet import Packet
-from streams.types import Call, Command, Face, Faces, Fault, Hush, Outcome, OverlapCut, Played, Say, TurnCommitted
+from streams.types import (
+    Call,
+    Command,
+    Face,
+    Faces,
+    Fault,
+    Halt,
+    Hush,
+    Offered,
+    Outcome,
+    OverlapCut,
+    Played,
+    Recovered,
+    Say,
+    SpeechEnded,
+    TurnCommitted,
+    TurnDropped,
+    Typed,
+)
 
+__all__ = [
+    "MS",
+    "Done",
+    "Event",
+    "Forgotten",
+    "Halted",
+    "Heard",
+    "Overheard",
+    "Said",
+    "Scene",
+    "Sight",
+    "Snapshot",
+    "Spoken",
+    "Timer",
+    "Trouble",
+]
 
-class Heard(Struct, frozen=True):
-    """What a person said in one turn ("" = speech nobody could make out)."""
-
-    turn: int
-    text: str
-    confidence: float
-    start_ns: int
-    end_ns: int
-
-
-class Spoken(Struct, frozen=True):
-    """One turn of the agent.
-
-    meant: the texts given to the voice;  heard: the words that really left the speaker
-    cut: it was ended early by the person;  ended: the voice has done with it;  whole: every text was spoken to its end
-    exact: every word time came from the voice
-    start_ns: when the first text was given to the voice;  end_ns: end of the last word heard (start_ns if none)
-    """
-
-    turn: int
-    meant: tuple[str, ...]
-    heard: tuple[str, ...]
-    start_ns: int
-    end_ns: int
-    cut: bool = False
-    ended: bool = False
-    whole: bool = False
-    exact: bool = True
-
-
-class Done(Struct, frozen=True):
-    """A `Call` or `Command` and what became of it.
-
-    status: as in `Outcome`, "" while it is under way
-    """
-
-    turn: int
-    id: int
-    kind: str
-    name: str
-    arguments: dict[str, Any]
-    start_ns: int
-    end_ns: int
-    status: str = ""
-    detail: str = ""
-    result: Any = None
-
-
-class Trouble(Struct, frozen=True):
-    """A fault of a component."""
-
-    where: str
-    error: str
-    message: str
-    start_ns: int
-
-
-class Timer(Struct, frozen=True):
-    """A timer that is running: a `Call` of "set_timer" without an outcome."""
-
-    id: int
-    label: str
-    due_ns: int
+E = TypeVar("E", Heard, Spoken, Done, Trouble, Halted, Overheard)
+_OFFERERS = 64  # components that may offer something
+_KINDS = 200  # different ways to end that are counted one by one when they are forgotten
 
 
 class Sight(Struct, frozen=True):
@@ -89,19 +75,23 @@ class Sight(Struct, frozen=True):
     faces: tuple[Face, ...]
 
 
-Event: TypeAlias = Heard | Spoken | Done | Trouble
-E = TypeVar("E", Heard, Spoken, Done, Trouble)
-
-
 class Snapshot(Struct, frozen=True):
     """The scene at `now_ns`, in the order in which things began. Reading it changes nothing.
 
-    sight: the newest of what was seen; None if nobody ever looked
+    sight: the newest of what was seen; None if nobody ever looked;  people: who is in view, steadied (`sight.Watch`)
+    asked_ns: when a person last ended speaking or typing, or the agent was given the floor
+    offered: what each component can do, by name of the component
+    forgotten: how calls and commands ended that are too long ago;  turns_forgotten: turns of persons too long ago
     """
 
     now_ns: int
     events: tuple[Event, ...]
     sight: Sight | None = None
+    people: tuple[Person, ...] = ()
+    asked_ns: int = 0
+    offered: tuple[Offered, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
+    turns_forgotten: int = 0
 
     def last(self, kind: type[E], *, before: int | None = None) -> E | None:
         """The newest event of a kind, not counting turn `before` and later ones of the agent and the person."""
@@ -120,6 +110,11 @@ class Snapshot(Struct, frozen=True):
         ]
         return tuple(sorted(running, key=lambda timer: timer.due_ns))
 
+    @property
+    def running(self) -> tuple[Done, ...]:
+        """The calls and commands that are under way, as far as anybody has told, in the order in which they began."""
+        return tuple(event for event in self.events if isinstance(event, Done) and not event.status)
+
     def seen(self, fresh_s: float = 2.0) -> tuple[Face, ...] | None:
         """The faces in sight; None if nobody has looked for longer than `fresh_s`."""
         if self.sight is None or self.now_ns - self.sight.t_ns > fresh_s * SECOND:
@@ -133,91 +128,158 @@ class Snapshot(Struct, frozen=True):
         return (self.now_ns - getattr(event, "end_ns", event.start_ns)) / SECOND
 
     def dialogue(self) -> str:
-        """The scene as text, one event a line and who is in sight, as a language model will read it."""
+        """The scene as text, one event a line and who is in sight. What a language model reads is in `policies.llm`."""
         faces = self.seen()
         sight = [] if faces is None else [f"(in sight: {people_placed(faces)})"]
-        return "\n".join([*(_line(event) for event in self.events), *sight])
+        return "\n".join([*(line(event) for event in self.events), *sight])
 
 
 class Scene:
-    """Takes packets in, gives snapshots out. Keeps the newest `keep` events, and every call that is still under way."""
+    """Takes packets in, gives snapshots out. Keeps the newest `keep` events, and every call that is still under way.
+
+    A `Say` that is a backchannel is no turn, and leaves no trace here.
+    """
 
     def __init__(self, keep: int = 200) -> None:
         self._keep = keep
         self._now = 0
+        self._asked = 0
         self._troubles: dict[tuple[str, str], int] = {}
         self._sight: Sight | None = None
+        self._watch = Watch()
         self._events: OrderedDict[tuple[str, int], Event] = OrderedDict()
         self._says: dict[int, set[int]] = {}  # turn: texts that have no outcome yet
-        self._broken: set[int] = set()  # turns with a text that did not come to its end
+        self._unasked: deque[int] = deque(maxlen=keep)
+        self._offered: dict[str, Offered] = {}
+        self._forgotten: Counter[tuple[str, str]] = Counter()
+        self._turns_forgotten = 0
 
     def observe(self, packet: Packet[Any]) -> None:
         """Take note of `packet`; other topics and payloads than those of the conversation change only the time."""
         self._now = max(self._now, packet.at)
         data = packet.data
         match data:
-            case TurnCommitted() if data.reason != "unasked":
-                heard = Heard(data.turn, data.text, data.confidence, data.start_ns, data.end_ns)
-                self._put("heard", data.turn, heard)
-            case Say():
-                self._says.setdefault(data.turn, set()).add(data.id)
-                spoken = self._spoken(data.turn, packet.t)
-                self._put("spoken", data.turn, msgspec.structs.replace(spoken, meant=(*spoken.meant, data.text)))
+            case TurnCommitted(reason="unasked"):
+                self._asked = data.end_ns
+                self._unasked.append(data.turn)
+            case TurnCommitted():
+                self._put("heard", data.turn, _heard(data))
+            case TurnDropped(reason="aside") if data.text:
+                self._put("overheard", data.turn, Overheard(data.turn, data.text, packet.t))
+            case SpeechEnded() | Typed():
+                self._asked = packet.t
+            case Say() if not data.backchannel:
+                self._say(data, packet.t)
             case Played():
-                spoken = self._spoken(data.turn, data.start_ns)
-                exact = spoken.exact and data.quality == "exact"
-                words = (*spoken.heard, data.text)
-                spoken = msgspec.structs.replace(spoken, heard=words, end_ns=data.end_ns, exact=exact)
-                self._put("spoken", data.turn, spoken)
-            case Hush() | OverlapCut():
+                self._played(data)
+            case OverlapCut():  # of a reply that had more to do, even if all it had said by then was heard
+                self._cut(data.turn, unfinished=True)
+            case Hush():
                 self._cut(data.turn)
             case Call() | Command():
                 kind = type(data).__name__
                 done = Done(data.turn, data.id, kind, data.name, data.arguments, packet.t, packet.t)
                 self._put("done", data.id, done)
+            case Halt():
+                self._halted(data.reason, packet.t)
             case Outcome():
                 self._end(data, packet.t)
+            case _:
+                self._component(packet)
+
+    def snapshot(self) -> Snapshot:
+        """The scene as it is now."""
+        return Snapshot(
+            self._now,
+            tuple(self._events.values()),
+            self._sight,
+            self._watch.people,
+            self._asked,
+            tuple(self._offered[where] for where in sorted(self._offered)),
+            tuple(Forgotten(*key, count) for key, count in sorted(self._forgotten.items())),
+            self._turns_forgotten,
+        )
+
+    # --- what components tell of themselves
+
+    def _component(self, packet: Packet[Any]) -> None:
+        data = packet.data
+        match data:
             case Faces():
                 self._sight = Sight(packet.t, data.faces)
+                self._watch.feed(packet.t, data.faces)
+            case Offered():
+                if data.where in self._offered or len(self._offered) < _OFFERERS:
+                    self._offered[data.where] = data
             case Fault():
                 number = self._troubles.setdefault((data.where, data.error), len(self._troubles))
                 self._events.pop(("fault", number), None)  # told again: the newest counts, and crowds nothing out
                 self._put("fault", number, Trouble(data.where, data.error, data.message, packet.t))
+            case Recovered():
+                for key, event in list(self._events.items()):
+                    if isinstance(event, Trouble) and event.where == data.where:
+                        self._put(*key, replace(event, over=True))
 
-    def snapshot(self) -> Snapshot:
-        """The scene as it is now."""
-        return Snapshot(self._now, tuple(self._events.values()), self._sight)
+    def _halted(self, reason: str, t: int) -> None:
+        same = [key for key, old in self._events.items() if isinstance(old, Halted) and old.reason == reason]
+        number = same[0][1] if same else t
+        self._events.pop(("halted", number), None)  # pressed again and again: the newest counts
+        self._put("halted", number, Halted(reason, t))
 
-    def _spoken(self, turn: int, t: int) -> Spoken:
+    # --- what the agent says
+
+    def _say(self, say: Say, t: int) -> None:
+        self._says.setdefault(say.turn, set()).add(say.id)
+        spoken = self._spoken(say.turn) or Spoken(say.turn, (), (), t, t, unasked=say.turn in self._unasked)
+        says = (*spoken.says, Said(say.id, say.text, t))
+        spoken = replace(spoken, meant=(*spoken.meant, say.text), says=says, ended=False, whole=False)
+        self._put("spoken", say.turn, spoken)
+
+    def _played(self, word: Played) -> None:
+        spoken = self._spoken(word.turn)
+        if spoken is None:
+            return  # a backchannel, or so long ago that it is forgotten
+        says = tuple(
+            replace(said, heard=(*said.heard, word.text)) if said.id == word.id else said for said in spoken.says
+        )
+        if says != spoken.says:
+            exact = spoken.exact and word.quality == "exact"
+            heard = (*spoken.heard, word.text)
+            self._put("spoken", word.turn, replace(spoken, heard=heard, end_ns=word.end_ns, exact=exact, says=says))
+
+    def _cut(self, turn: int, *, unfinished: bool = False) -> None:
+        for each in {*(each for each in self._says if each <= turn), *((turn,) if unfinished else ())}:
+            spoken = self._spoken(each)
+            if spoken is not None:
+                self._put("spoken", each, replace(spoken, cut=True, whole=False))
+
+    def _spoken(self, turn: int) -> Spoken | None:
         event = self._events.get(("spoken", turn))
-        return event if isinstance(event, Spoken) else Spoken(turn, (), (), t, t)
+        return event if isinstance(event, Spoken) else None
 
-    def _cut(self, turn: int) -> None:
-        for open_turn in [each for each in self._says if each <= turn]:
-            spoken = self._events.get(("spoken", open_turn))
-            if isinstance(spoken, Spoken):
-                self._put("spoken", open_turn, msgspec.structs.replace(spoken, cut=True))
+    # --- how things end
 
     def _end(self, outcome: Outcome, t: int) -> None:
         if outcome.action == "Say":
-            open_says = self._says.get(outcome.turn, set())
-            open_says.discard(outcome.id)
-            spoken = self._spoken(outcome.turn, t)
-            cut = spoken.cut or outcome.status in ("cut", "fenced")
-            self._broken |= {outcome.turn} if outcome.status != "done" else set()
-            ended = not open_says
-            whole = ended and not cut and outcome.turn not in self._broken
-            spoken = msgspec.structs.replace(spoken, cut=cut, ended=ended, whole=whole)
-            self._put("spoken", outcome.turn, spoken)
-            if ended:
-                self._says.pop(outcome.turn, None)
-                self._broken.discard(outcome.turn)
+            self._said(outcome)
             return
         done = self._events.get(("done", outcome.id))
         if isinstance(done, Done):
             status, detail, result = outcome.status, outcome.detail, outcome.result
-            done = msgspec.structs.replace(done, status=status, detail=detail, result=result, end_ns=t)
-            self._put("done", outcome.id, done)
+            self._put("done", outcome.id, replace(done, status=status, detail=detail, result=result, end_ns=t))
+
+    def _said(self, outcome: Outcome) -> None:
+        spoken = self._spoken(outcome.turn)
+        if spoken is None or outcome.id not in [said.id for said in spoken.says]:
+            return
+        open_says = self._says.get(outcome.turn, set())
+        open_says.discard(outcome.id)
+        if not open_says:
+            self._says.pop(outcome.turn, None)
+        says = tuple(replace(said, status=outcome.status) if said.id == outcome.id else said for said in spoken.says)
+        cut = spoken.cut or outcome.status in ("cut", "fenced")
+        whole = not open_says and not cut and all(said.status == "done" for said in says)
+        self._put("spoken", outcome.turn, replace(spoken, cut=cut, ended=not open_says, whole=whole, says=says))
 
     def _put(self, kind: str, number: int, event: Event) -> None:
         self._events[kind, number] = event
@@ -226,29 +288,33 @@ class Scene:
                 (key for key, old in self._events.items() if not (isinstance(old, Done) and not old.status)),
                 next(iter(self._events)),
             )
-            del self._events[oldest]
-            if oldest[0] == "spoken":
-                self._says.pop(oldest[1], None)
-                self._broken.discard(oldest[1])
+            self._forget(self._events.pop(oldest))
+
+    def _forget(self, event: Event) -> None:
+        match event:
+            case Spoken():
+                self._says.pop(event.turn, None)
+            case Heard():
+                self._turns_forgotten += 1
+            case Done():
+                key = (event.name, event.status or "under way")
+                known = key in self._forgotten or len(self._forgotten) < _KINDS
+                self._forgotten[key if known else ("others", event.status)] += 1
+
+
+def _heard(turn: TurnCommitted) -> Heard:
+    speaker, bearing = turn.evidence.get("speaker", ""), turn.evidence.get("bearing_rad")
+    return Heard(
+        turn.turn,
+        turn.text,
+        turn.confidence,
+        turn.start_ns,
+        turn.end_ns,
+        turn.reason == "typed",
+        str(speaker),
+        float(bearing) if isinstance(bearing, float | int) else None,
+    )
 
 
 def _seconds_ns(arguments: dict[str, Any]) -> int:
     return round(float(arguments.get("seconds", 0.0)) * SECOND)
-
-
-def _line(event: Event) -> str:
-    if isinstance(event, Heard):
-        return f"user: {event.text or '(unclear)'}"
-    if isinstance(event, Spoken):
-        words = " ".join(event.heard)
-        if event.cut:
-            return f"agent: {words} — (cut off by the user)" if words else "agent: — (cut off before it was heard)"
-        if event.whole:
-            return f"agent: {words}"
-        return f"agent: {words} — (broke off)" if event.ended else f"agent: {words} … (still speaking)"
-    if isinstance(event, Done):
-        arguments = ", ".join(f"{name}={value!r}" for name, value in event.arguments.items())
-        what = {"Command": "motion", "Call": "tool"}[event.kind]
-        became = event.status or "under way"
-        return f"({what} {event.name}({arguments}): {became}{': ' + event.detail if event.detail else ''})"
-    return f"(fault of the {event.where}: {event.message})"
