@@ -77,7 +77,9 @@ def tiny_model(folder: Path, seed: int = 0, *, tools: bool = True, parses: bool 
     os.environ["HF_HUB_OFFLINE"] = "1"  # read when the package is imported
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()
     tokenizer = _tokenizer(tools)
     if parses:
         tokenizer.response_template = _PARTS

@@ -89,7 +89,7 @@ class LocalModel:
         self._model = self._model or shared(self._place, self._called)
 
     async def perform(self, action: Action) -> Outcome:
-        """Answer an `Ask`. Cancelling ends it as "cut" at once; the model stops within a token."""
+        """Answer an `Ask`. Cancelling ends it as "cut" at once; the model stops within a layer."""
         if not isinstance(action, Ask):
             raise TypeError(f"a model takes Ask, not {type(action).__name__}")
         answering = _Answering(action, self._called, self._publisher, self._clock)

@@ -6,7 +6,6 @@ Synchronous: no event loop, no session clock. What it generates is taken apart i
 import copy
 import importlib
 import json
-import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -86,19 +85,33 @@ class TextModel:
         self.takes_tools = "tools" in str(tokenizer.chat_template)
         self.context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
         self._transformers, self._torch = transformers, torch
+        self._cores = torch.get_num_threads()
         self._ends = _ends(model, tokenizer)
         self._free = threading.Lock()
+        self._stop: threading.Event | None = None  # of the question that is being answered
+        for modules in [each for each in self._model.modules() if isinstance(each, torch.nn.ModuleList)]:
+            for layer in modules:
+                layer.register_forward_pre_hook(self._look)
 
     def answer(self, question: Question, kept: Kept, told: Callable[[Piece], None], stop: threading.Event) -> Count:
-        """Generate; `told` gets a piece per token, an empty one where a token says nothing yet. Ends within a token
-        of `stop`. Raises `Failure`."""
+        """Generate; `told` gets a piece per token, an empty one where a token says nothing yet. Ends within a layer
+        of `stop`, also where it still reads. Raises `Failure`."""
         while not self._free.acquire(timeout=0.02):
             if stop.is_set():
                 return Count("", 0, 0, 0)
         try:
+            self._stop = stop
+            if self.device == "cpu":  # holds for this thread; a core is left to hearing and speaking, which cannot wait
+                self._torch.set_num_threads(max(1, self._cores - 1))
             return self._answer(question, kept, told, stop)
         finally:
+            self._stop = None
             self._free.release()
+
+    def _look(self, *called: Any) -> None:
+        """Called before each layer."""
+        if self._stop is not None and self._stop.is_set():
+            raise Stopped
 
     def _answer(self, question: Question, kept: Kept, told: Callable[[Piece], None], stop: threading.Event) -> Count:
         prompt, tokens = self._written(question)
@@ -125,8 +138,7 @@ class TextModel:
             kept.cache = None
             raise Failure("server", f"{self.name} failed: {type(error).__name__}: {error}") from error
         finally:
-            if kept.cache is not None:
-                kept.tokens = [*tokens, *reader.tokens][: kept.cache.get_seq_length()]
+            kept.tokens = [*tokens, *reader.tokens][: _evened(kept.cache)]
         ended = bool(reader.tokens) and reader.tokens[-1] in self._ends
         finish = "tool_calls" if reader.calls else "stop" if ended or len(reader.tokens) < most else "length"
         return Count(finish, len(tokens), cached, len(reader.tokens))
@@ -208,9 +220,17 @@ def _device(torch: Any) -> str:
         return "cuda"
     if torch.backends.mps.is_available():
         return "mps"
-    # Leaves a core to hearing and speaking, which must not wait for thinking.
-    torch.set_num_threads(max(1, min(torch.get_num_threads(), (os.cpu_count() or 2) - 1)))
     return "cpu"
+
+
+def _evened(cache: Any) -> int:
+    """Take away what only some layers have read, where it was stopped; how many tokens are left."""
+    if cache is None:
+        return 0
+    read = min(layer.get_seq_length() for layer in cache.layers)
+    for layer in cache.layers:
+        layer.crop(read - layer.get_seq_length())
+    return int(read)
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:
