@@ -51,12 +51,14 @@ class Talk:
         self.model, self.socket, self.create = model, socket, create
         self.id = f"resp_{number}"
         self.metadata = create.get("response", {}).get("metadata")
+        self.playing = True
 
     async def send(self, type: str, **fields: Any) -> None:
         await self.socket.send(json.dumps({"type": type, "event_id": "event_x", **fields}))
 
     async def created(self, id: str = "", metadata: Any = ...) -> None:
         told = self.metadata if metadata is ... else metadata
+        self.model.unfinished[id or self.id] = self
         await self.send("response.created", response={"id": id or self.id, "status": "in_progress", "metadata": told})
 
     async def begin(self, item: str = "", response: str = "") -> None:
@@ -95,6 +97,7 @@ class Talk:
         await self.send("response.output_item.done", **place, item=done)
 
     async def done(self, status: str = "completed", details: Any = None, usage: Any = None, response: str = "") -> None:
+        self.model.unfinished.pop(response or self.id, None)
         told = {"id": response or self.id, "status": status, "status_details": details, "output": [], "usage": usage}
         await self.send("response.done", response=told)
 
@@ -141,6 +144,7 @@ class ModelServer:
         self.otherwise = otherwise
         self.connections = 0
         self.open: set[Any] = set()
+        self.unfinished: dict[str, Talk] = {}  # responses that were created and are not done
         self.refuse: tuple[int, str] | None = None  # status and reason, instead of a connection
         self.headers: list[Any] = []
         self.port = 0
@@ -187,18 +191,28 @@ class ModelServer:
                             script = self.scripts.popleft() if self.scripts else self.otherwise
                             talk = Talk(self, socket, event, len(self.of("response.create")))
                             group.create_task(self._play(script, talk))
+                        elif event["type"] == "response.cancel":
+                            await self._cancel()
                         elif event["type"] == "session.update" and "audio" in event["session"]:
                             await socket.send(json.dumps({"type": "session.updated", "session": event["session"]}))
                 except server.ConnectionClosed:
                     pass
         finally:
             self.open.discard(socket)
+            self.unfinished.clear()
 
     async def _play(self, script: Script, talk: Talk) -> None:
         try:
             await script(talk)
         except server.ConnectionClosed:
             pass
+        talk.playing = False
+
+    async def _cancel(self) -> None:
+        """What no script ends any more ends as the client wishes."""
+        for id, talk in list(self.unfinished.items()):
+            if not talk.playing:
+                await talk.done("cancelled", {"type": "cancelled", "reason": "client_cancelled"}, response=id)
 
     def gate(self, connection: Any, request: Any) -> Any:
         if self.refuse is None:
@@ -264,7 +278,7 @@ class SpeakingBody:
         self.link, self.tools, self.offers, self.robot = link, tools, offers, robot
 
     async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
-        voice = ToneVoice()
+        voice = ToneVoice(word_ms=60, gap_ms=20)
         speaker = SimulatedSpeaker(publisher, clock, voice.rate)
         sounds = StreamedSounds(voice.rate, Resampler, virtual=clock.virtual)
         speech = SpeechActuator(voice, speaker, publisher, clock, sound=sounds)
@@ -349,6 +363,6 @@ async def asking(
             yield Asking(session, hand, log, link)
         finally:
             hand.end()
-            session.stop(grace_s=1.0)
+            session.stop(grace_s=0.05)
             async with asyncio.timeout(10):
                 await running

@@ -49,7 +49,7 @@ class Spread:
         self._samples += len(samples)
         self._rest = np.concatenate([self._rest, samples])
         count = len(self._rest) // self._frame
-        frames: NDArray[np.float64] = self._rest[: count * self._frame].reshape(count, -1).astype(np.float64)
+        frames: NDArray[np.float64] = self._rest[: count * self._frame].reshape(count, self._frame).astype(np.float64)
         power = np.mean(np.square(frames), axis=1) if count else np.zeros(0)
         loud = np.flatnonzero(power > (32768.0 * 10 ** (SILENT_DB / 20)) ** 2)
         self._voiced += (loud + self._frames).tolist()

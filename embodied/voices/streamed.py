@@ -54,8 +54,9 @@ class StreamedSound:
         self._over = self._cancelled = False
 
     def write(self, samples: Samples) -> None:
-        """More sound, int16[samples] at the model's rate."""
-        self._add(self._resampler.push(samples))
+        """More sound, int16[samples] at the model's rate; dropped if nobody wants it any more."""
+        if not self._over and not self._cancelled:
+            self._add(self._resampler.push(samples))
 
     def say(self, text: str) -> None:
         """More of what is said, wherever in the sound."""
@@ -84,9 +85,13 @@ class StreamedSound:
             self._pieces, self._waiting = [], 0
             self._changed.notify()
 
-    def chunks(self, lead: int, wait: bool) -> Iterator[Chunk]:
-        """See `embodied.ports.Sound`. lead: samples that are there before the first is given"""
-        wanted = lead
+    def chunks(self, rate: int, lead: int, wait: bool) -> Iterator[Chunk]:
+        """See `embodied.ports.Sound`. lead: samples that are there before the first is given
+
+        While the sound is not complete it is given three times as fast as it will be played, and no faster: the times
+        of words that have been given out are final, and they are known best when all is there.
+        """
+        wanted, piece = lead, round(3 * MOMENT_S * rate)
         while True:
             with self._changed:
                 ready = self._changed.wait_for(
@@ -97,21 +102,27 @@ class StreamedSound:
                     return
                 if not ready and (wait or not self._waiting):
                     raise VoiceError(f"the model gave no more sound for {self._patience:g} s" if wait else _LATE)
-                if wait and wanted == 1:  # perhaps it is whole in a moment, and its words are known better
+                if wait and wanted == 1:  # perhaps it is whole in a moment
                     self._changed.wait_for(lambda: self._over or self._cancelled, MOMENT_S)
                     if self._cancelled:
                         return
+                samples = self._take(lead if wanted == lead else piece)
                 wanted = 1
-                samples = np.concatenate(self._pieces) if self._pieces else _NOTHING
-                self._pieces, self._waiting = [], 0
-                self._given += len(samples)
                 marks = self._spread.marks(self._given)
                 self.marks += marks
-                over = self._over
+                over = self._over and not self._waiting
             if len(samples) or marks:
                 yield Chunk(samples, tuple(marks))
             if over:
                 return
+
+    def _take(self, most: int) -> Samples:
+        """What waits: `most` samples at most, unless it is complete."""
+        waiting = np.concatenate(self._pieces) if self._pieces else _NOTHING
+        count = len(waiting) if self._over else min(most, len(waiting))
+        self._pieces, self._waiting = [waiting[count:]], len(waiting) - count
+        self._given += count
+        return waiting[:count]
 
     def _add(self, samples: Samples) -> None:
         with self._changed:
@@ -166,7 +177,7 @@ class StreamedSounds:
         if sound is None or name in self._taken:
             raise VoiceError(f"there is no sound {name!r}" + (" any more" if sound else ": the model gave none"))
         self._taken.add(name)
-        return sound.chunks(self._lead, not self._virtual)
+        return sound.chunks(self.rate, self._lead, not self._virtual)
 
     def cancel(self, name: str) -> None:
         """See `embodied.ports.Sound`."""

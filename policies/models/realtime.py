@@ -79,7 +79,7 @@ class RealtimeModel:
                         patience.reschedule(clock.deadline(clock.now() + config.between_ms * MS))
 
                 link.ask(exchange, progress)
-                await exchange.over
+                await asyncio.wait([exchange.over])  # it stays as it is when the wait ends early
         except TimeoutError:
             if not patience.expired():
                 exchange.fail("too_long", f"its answer took longer than {config.whole_ms} ms")

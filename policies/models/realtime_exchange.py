@@ -58,6 +58,8 @@ class Exchange:
 
     def take(self, event: Event) -> None:
         """An event about this answer. What is not known is passed over, what is wrong ends it as "malformed"."""
+        if self.over.done():
+            return
         try:
             self._take(event)
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:

@@ -82,6 +82,7 @@ class Line:
         self._renewal = asyncio.Event()
         self._why = ""
         self._stood = False  # the connection being held has come to stand
+        self._proved = False  # it has been of use
         self._away = False  # the last try to make one failed
 
     @property
@@ -112,6 +113,10 @@ class Line:
         self._something.set()
         return True
 
+    def prove(self) -> None:
+        """The connection is a good one: should it be lost, the next is tried at once."""
+        self._proved = True
+
     def renew(self, why: str) -> None:
         """Let the connection go and make another: there is none until that stands."""
         if self.standing:
@@ -128,9 +133,9 @@ class Line:
                 end = await self._hold(clock)
             except (OSError, self._errors.WebSocketException) as error:
                 end = self._failed(error)
-            stood, steady = self._stood, clock.now() - began >= STEADY_NS
+            stood, steady = self._stood, self._proved or clock.now() - began >= STEADY_NS
             self._standing.clear()
-            self._stood, self._away = False, not stood
+            self._stood, self._proved, self._away = False, False, not stood
             self._outbox.clear()
             self._waiting = 0
             if not end.planned and end.why != self.trouble:

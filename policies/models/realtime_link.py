@@ -242,6 +242,7 @@ class RealtimeLink:
             exchange.take(event)
             if exchange.begun:
                 self._progress()
+                self.line.prove()
         if kind == "response.done":
             self._open.discard(name)
             self._settle()
