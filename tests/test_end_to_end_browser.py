@@ -23,7 +23,7 @@ from streams.recording import Recording
 from streams.topics import FEEDBACK, TURN
 from streams.types import Fault, OverlapCut, OverlapResumed, Say, TurnCommitted
 from tests.browser_ledger import check
-from tests.browser_room import CHROMIUM, RATE, Desk, desk, renderers
+from tests.browser_room import CHROMIUM, RATE, Desk, desk, renderers, wait_for
 from tests.composed import take
 from tests.dialogues import child
 from tests.model_files import model_file
@@ -193,7 +193,7 @@ def test_a_conversation_is_held_recorded_looked_at_and_repeated(room: Desk, page
     expect(page.locator("#captions")).to_contain_text("interrupted")
     page.locator("#review-place").evaluate("(e) => { e.value = 0; e.dispatchEvent(new Event('input')); }")
     page.click("#review-play")
-    page.wait_for_function("document.getElementById('review-place').value > 0.5")
+    wait_for(lambda: float(page.locator("#review-place").input_value()) > 0.5, page, 15, "it does not play")
     page.click("#review-close")
     expect(page.locator("#review")).to_be_hidden()
 
