@@ -15,7 +15,7 @@ from embodied.ports import Actuator
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
 from embodied.tools import default_tools
-from policies.models.pictures import NewestPicture, Pictures
+from policies.models.pictures import CAMERA, NewestPicture, Pictures
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnTaker
 from streams import models
@@ -43,7 +43,7 @@ class AgentBody:
     installed: also those of installed packages (entry points `visavis.tools`), where `tools` has none of their name
     speaker: makes what the voice comes out of, at the voice's rate (default: the simulated one)
     model: makes what answers questions (default: that of section `llm`, where the policy is a language model's)
-    taps: what the body itself wants to see of the session
+    taps: what the body itself wants to see of the session;  sees: pictures will come in (`assemble` knows)
     Raises `ToolError` for what cannot be a tool.
     """
 
@@ -57,6 +57,7 @@ class AgentBody:
         model: MakeModel | None = None,
     ) -> None:
         self.config = config
+        self.sees = False
         self._pictures = NewestPicture()
         self._model = model if model or config.policy.engine != "llm" else self._configured_model
         self.taps: list[Tap] = [self._pictures] if self._model is not None else []
@@ -88,6 +89,8 @@ class AgentBody:
             actuators.append(make(config, publisher, clock))
         if self._model is not None:
             actuators.append(self._model(publisher, clock, self._pictures))
+        if self.sees and self._model is not None:
+            publisher.publish(FEEDBACK, clock.now(), Offered(CAMERA, ()))
         for each in actuators:
             if (offers := getattr(each, "offers", None)) is not None:
                 publisher.publish(FEEDBACK, clock.now(), Offered(each.name, offers()))
@@ -173,11 +176,14 @@ def assemble(
         raise ConfigError('echo.engine = "auto" means nothing yet: take `agent.parts.settled(config, echoes=True)`')
     started = started or wall_now()
     pictures = any(IMAGE in source.writes for source in sources)
+    body = body or AgentBody(config)
+    if isinstance(body, AgentBody):
+        body.sees = pictures
     return Session(
         sources=sources,
         encoders=[*hearing(config), *(seeing(config) if pictures else [])] if senses else [],
         conductor=conductor(config, started),
-        body=body or AgentBody(config),
+        body=body,
         taps=taps,
         started=started,
         desk=desk,

@@ -8,6 +8,7 @@ from agent import assembly, config, parts
 from agent.errors import ConfigError, ReplayEnded
 from agent.execution import OK, fetch
 from agent.outputs import Terminal
+from agent.recalled import recalled_tools
 from agent.replay import Difference, Replay
 from agent.session import Session
 from agent.view import TerminalView
@@ -49,7 +50,7 @@ def replay(arguments: argparse.Namespace) -> int:
     performance = Replay(
         recording,
         mode=arguments.mode,
-        shadow=_shadow(settings, None if live else cassette) if what_if else None,
+        shadow=_shadow(settings, recording, None if live else cassette) if what_if else None,
         free=bool(changed & config.OF_THE_SENSES or keys & config.KEYS_OF_THE_SENSES),
         embodied=live or bool(changed & config.OF_THE_BODY),
     )
@@ -89,18 +90,19 @@ def replay(arguments: argparse.Namespace) -> int:
     return DIFFERENT
 
 
-def _shadow(settings: config.Config, cassette: Cassette | None) -> assembly.AgentBody:
-    """The simulated body of a what-if, which must change nothing: no installed tools, and recorded answers.
+def _shadow(settings: config.Config, recording: Recording, cassette: Cassette | None) -> assembly.AgentBody:
+    """The simulated body of a what-if, which must change nothing: tools and model answer as they did then.
 
     cassette: None to ask the model itself
     """
+    tools = recalled_tools(recording.packets((ACTION, FEEDBACK)))
     if cassette is None or settings.policy.engine != "llm":
-        return assembly.AgentBody(settings, installed=False)
+        return assembly.AgentBody(settings, tools, installed=False)
 
     def model(publisher: Publisher, clock: clock.Clock, pictures: Pictures) -> Actuator:
         return cassette.attach(publisher, clock)
 
-    return assembly.AgentBody(settings, installed=False, model=model)
+    return assembly.AgentBody(settings, tools, installed=False, model=model)
 
 
 def _mismatches(cassette: Cassette) -> list[str]:

@@ -9,6 +9,7 @@ from msgspec import Meta
 from embodied.toolbox import Tool, tool
 from streams.clock import SECOND, Clock
 
+DEFAULT_TOOLS = ("set_timer", "cancel_timer", "set_volume")
 Seconds = Annotated[float, Meta(gt=0, le=86_400)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
 Change = Annotated[float, Meta(ge=-100, le=100)]

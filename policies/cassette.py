@@ -20,9 +20,14 @@ from streams.topics import FEEDBACK
 from streams.types import Action, Answered, Ask, Delta, Outcome
 
 
+def canonical(value: Any) -> str:
+    """A JSON value as text, one and the same for equal values: keys sorted, no blanks."""
+    return msgspec.json.encode(value, order="sorted").decode()
+
+
 def request_key(ask: Ask) -> str:
     """SHA-256 (hexadecimal) of what the answer to `ask` depends on."""
-    return hashlib.sha256(msgspec.json.encode([ask.request, ask.picture_ns], order="sorted")).hexdigest()
+    return hashlib.sha256(canonical([ask.request, ask.picture_ns]).encode()).hexdigest()
 
 
 class Exchange(Struct, frozen=True):

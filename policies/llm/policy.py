@@ -22,6 +22,7 @@ from policies.llm.question import OpenTurn, Round
 from policies.llm.reply import Reply
 from policies.llm.settings import LlmConfig
 from policies.llm.speakable import CONTROLS
+from policies.models.pictures import CAMERA
 from policies.ports import Policy
 from policies.scene import Scene
 from streams.clock import MS, SECOND
@@ -43,8 +44,6 @@ from streams.types import (
     Voice,
 )
 
-CAMERA = "camera"
-"""The component whose `Offered` says that pictures are coming in."""
 EXCUSE_NS = 60 * SECOND
 
 

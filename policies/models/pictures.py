@@ -7,6 +7,9 @@ from streams.packet import Packet
 from streams.topics import IMAGE, Topic
 from streams.types import Image
 
+CAMERA = "camera"
+"""The component whose `Offered` says that pictures are coming in."""
+
 
 class Pictures(Protocol):
     """Where a model finds what the camera sees."""
