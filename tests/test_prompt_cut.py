@@ -40,8 +40,8 @@ async def conversation(answer: tuple[str, ...], cut_ms: int, pause_ms: int, call
             bus.publish(TURN, 0, TurnCommitted(1, "and the moon", (), 1.0, 0, 0, "silence"))
             for number, text in enumerate(answer):
                 if number == called:
-                    bus.publish(ACTION, clock.now(), Call("nothing", {}, turn=1, id=100))
-                bus.publish(ACTION, clock.now(), Say(text, 1, 101 + number))
+                    bus.publish(ACTION, clock.now(), Call("nothing", {}, turn=1, id=100 + 2 * number))
+                bus.publish(ACTION, clock.now(), Say(text, 1, 101 + 2 * number))
                 bus.publish(ACTION, clock.now(), Say("mm-hm", 7, 200 + number, backchannel=True))
             if pause_ms:
                 await clock.sleep_until((cut_ms - min(cut_ms, pause_ms)) * SECOND // 1000)
