@@ -5,6 +5,7 @@ The server is the judge of its own schema; this is to refuse what is plainly wro
 passes over the rest: patterns and references of a stranger could keep a validator busy for hours.
 """
 
+from operator import ge, le
 from typing import Any
 
 import msgspec
@@ -49,9 +50,9 @@ def _wrong_value(schema: dict[str, Any], value: Any) -> str:
     if "const" in schema and not _same(value, schema["const"]):
         return f"{value!r:.80} is not {schema['const']!r:.80}"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        for key, ok in (("minimum", float.__ge__), ("maximum", float.__le__)):
+        for key, ok in (("minimum", ge), ("maximum", le)):
             bound = schema.get(key)
-            if isinstance(bound, int | float) and not ok(float(value), float(bound)):
+            if isinstance(bound, int | float) and not ok(value, bound):
                 return f"{value} is beyond the {key} of {bound}"
     return ""
 
@@ -61,7 +62,7 @@ def _wrong_object(schema: dict[str, Any], value: dict[str, Any], path: str) -> s
     properties = properties if isinstance(properties, dict) else {}
     required = schema.get("required")
     for name in required if isinstance(required, list) else []:
-        if name not in value:
+        if isinstance(name, str) and name not in value:
             return f"missing required field `{name}` - at `{path}`"
     for name, each in value.items():
         if name in properties:

@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-import httpx2
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.client.subscriptions import ListenNotSupportedError, SubscriptionLost
@@ -21,6 +20,7 @@ from mcp_types import CONNECTION_CLOSED, Implementation, ToolListChangedNotifica
 
 from embodied.errors import McpFailed
 from embodied.mcp import McpServer
+from embodied.mcp_http import http_client
 from embodied.mcp_streams import Errors, Watched
 from embodied.mcp_words import listed, result_of
 from embodied.results import clean
@@ -57,7 +57,7 @@ class Connection:
         self._starting = False  # a process: that is not to be cut short, for nobody would have it then
         self._calls = 0
         self._notes: dict[str, str] = {}
-        self._secrets: list[str] = []
+        self._secrets: set[str] = set()
         self._errors: Errors | None = None
 
     def stop(self) -> None:
@@ -113,9 +113,8 @@ class Connection:
         server = self._server
         if server.url:
             headers = {header: self._secret(key) for header, key in server.header_env.items()}
-            timeout = httpx2.Timeout(LIST_S, read=max(300.0, server.timeout_s))
             async with (
-                httpx2.AsyncClient(headers=headers, timeout=timeout) as http,
+                http_client(headers, LIST_S, max(300.0, server.timeout_s)) as http,
                 streamable_http_client(server.url, http_client=http) as (read, write),
             ):
                 yield Watched(read, self._end), write
@@ -145,7 +144,7 @@ class Connection:
         if value is None:
             raise McpFailed(f"the environment variable {key} is not set, which its configuration names")
         if len(value) >= 6:  # shorter ones stand in any sentence
-            self._secrets.append(value)
+            self._secrets.add(value)
         return value
 
     # --- while it is connected

@@ -57,8 +57,8 @@ def listed(name: str, server: McpServer, found: Sequence[dict[str, Any]], call: 
             reason = f"another one is called {ours} as well"
         elif not isinstance(schema, dict) or schema.get("type", "object") != "object":
             reason = "its schema is not that of an object"
-        elif len(json.dumps(schema)) > SCHEMA_BYTES:
-            reason = f"its schema is longer than {SCHEMA_BYTES // 1000} kB"
+        elif not 0 <= _length(schema) <= SCHEMA_BYTES:
+            reason = f"its schema is no JSON, or longer than {SCHEMA_BYTES // 1000} kB"
         if reason:
             notes[f"LeftOut {own}"] = f"its tool {clean(own, 64)!r} is left out: {reason}"
         else:
@@ -69,6 +69,14 @@ def listed(name: str, server: McpServer, found: Sequence[dict[str, Any]], call: 
         if wanted != "*" and wanted not in names:
             notes[f"Missing {wanted}"] = f"it has no tool {wanted!r}, which is in its `tools`"
     return Listed(tuple(tools.values()), notes)
+
+
+def _length(schema: dict[str, Any]) -> int:
+    """Of its JSON, in bytes; -1 for what is none."""
+    try:
+        return len(json.dumps(schema, ensure_ascii=False, allow_nan=False).encode())
+    except (ValueError, RecursionError):
+        return -1
 
 
 def _named(server: str, own: str) -> str:

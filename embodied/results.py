@@ -19,7 +19,7 @@ def fitted(result: Any, limit: int = RESULT_BYTES) -> tuple[Any, str]:
     """`result` as JSON values, and a note: "" if that is all of it.
 
     Of one whose JSON text is over `limit` bytes the beginning is kept, as text (of a text, its own beginning).
-    Raises `TypeError` or `ValueError` for what JSON cannot carry, NaN and infinities among it.
+    Raises `TypeError` or `ValueError` for what JSON cannot carry, among it NaN, infinities and half characters.
     """
     if inspect.isawaitable(result):
         if inspect.iscoroutine(result):
@@ -27,7 +27,7 @@ def fitted(result: Any, limit: int = RESULT_BYTES) -> tuple[Any, str]:
         raise TypeError("it returned something to be awaited: declare it with 'async def'")
     plain = msgspec.to_builtins(result, str_keys=True)
     text = json.dumps(plain, ensure_ascii=False, allow_nan=False)
-    size = len(text.encode("utf-8", "replace"))
+    size = len(text.encode())
     if size <= limit:
         return plain, ""
     note = f"only the first {limit // 1000} kB of {math.ceil(size / 1000)} kB of the result are told"
@@ -38,7 +38,7 @@ def fitted(result: Any, limit: int = RESULT_BYTES) -> tuple[Any, str]:
 def _head(text: str, limit: int) -> str:
     """As much of the beginning of `text` as is at most `limit` bytes of JSON."""
     kept = text[:limit]
-    while (size := len(json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace"))) > limit:
+    while (size := len(json.dumps(kept, ensure_ascii=False).encode())) > limit:
         kept = kept[: min(len(kept) - 1, len(kept) * limit // size)]
     return kept
 
@@ -58,8 +58,8 @@ def refused_number(value: Any) -> str:
 
 
 def shortened(text: str, limit: int = DETAIL) -> str:
-    """`text`, or its beginning and an ellipsis: at most `limit` characters."""
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+    """`text`, or its beginning and an ellipsis: at most `limit` characters, half ones (surrogates) as "?"."""
+    return (text if len(text) <= limit else f"{text[: limit - 1]}…").encode("utf-8", "replace").decode()
 
 
 def clean(text: str, limit: int, *, lines: bool = False) -> str:

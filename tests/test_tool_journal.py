@@ -169,6 +169,14 @@ def wordy() -> None:
     raise ValueError("x" * 100_000)
 
 
+def half() -> str:
+    return "\ud800"
+
+
+def half_said() -> None:
+    raise ValueError("no \ud800 here")
+
+
 def keyed() -> dict[int, set[str]]:
     return {1: {"a"}}
 
@@ -176,7 +184,8 @@ def keyed() -> dict[int, set[str]]:
 @pytest.mark.parametrize("virtual", [True, False])
 def test_results_are_json_of_a_bounded_size(virtual: bool) -> None:
     functions = [
-        long_text, long_list, fits, not_a_number, endless, leaves, leaves_async, stops, promise, wordy, keyed,
+        long_text, long_list, fits, not_a_number, endless, leaves, leaves_async, stops, promise, wordy, half, half_said,
+        keyed,
     ]  # fmt: skip
 
     async def main() -> dict[str, Outcome]:
@@ -202,6 +211,8 @@ def test_results_are_json_of_a_bounded_size(virtual: bool) -> None:
         "stops": "StopIteration",
         "promise": "async def",
         "wordy": "ValueError: xxx",
+        "half": "UnicodeEncodeError",
+        "half_said": "ValueError: no ? here",
     }.items():
         assert ended[name].status == "failed", name
         assert part in ended[name].detail
