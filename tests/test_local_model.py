@@ -1,6 +1,7 @@
 """A language model in this process: a real one of transformers, tiny, on the processor."""
 
 import asyncio
+import json
 import os
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ import pytest
 
 from policies.errors import PolicyError
 from policies.llm.settings import LlmConfig
+from policies.models.answer import Piece
 from policies.models.local import LocalModel, LocalModelError
+from policies.models.torch_reader import Reader, parser
 from policies.models.torch_text import Kept, Question, TextModel
 from streams.clock import Clock, run
 from streams.errors import DependencyMissing
@@ -155,12 +158,51 @@ def test_calls_and_thoughts_are_taken_apart_by_the_tokenizers_template_or_the_co
     meeting(bare, scene)
 
 
+@pytest.mark.parametrize(
+    ("kind", "before", "answer"),
+    [
+        (
+            "qwen3_5",
+            "<|im_start|>assistant\n<think>\n",
+            "Hm.</think>\n\nYes.<tool_call>\n<function=set_timer>\n<parameter=seconds>\n90\n</parameter>\n</function>"
+            "\n</tool_call><|im_end|>",
+        ),
+        (
+            "gemma4",
+            "<|turn>model\n",
+            "<|channel>thought\nHm.<channel|>Yes.<|tool_call>call:set_timer{seconds:90}<tool_call|>",
+        ),
+        (
+            "llama",
+            "<think>\n",
+            'Hm.</think>Yes.<tool_call>{"name": "set_timer", "arguments": {"seconds": 90}}</tool_call>',
+        ),
+    ],
+)
+def test_the_ways_in_which_families_of_models_write_thoughts_and_calls(kind: str, before: str, answer: str) -> None:
+    model = SimpleNamespace(config=SimpleNamespace(model_type=kind))
+    tokenizer = SimpleNamespace(added_tokens_decoder={}, backend_tokenizer=None)
+    pieces: list[Piece] = []
+    reader = Reader(parser(tokenizer, model, before, [TOOL]), tokenizer, 1, pieces.append, threading.Event())
+    for letter in answer:  # as tokens come, cut anywhere
+        pieces.append(reader.read(letter))
+    reader.end()
+    whole = sum(pieces, Piece())
+    assert (whole.thought.strip(), whole.text.strip()) == ("Hm.", "Yes.")
+    (call,) = whole.tools
+    assert (call.name, json.loads(call.arguments)) == ("set_timer", {"seconds": 90})
+
+
 def test_a_call_that_is_no_json_fails_and_the_next_answer_is_well(tiny: Path, bare: Path) -> None:
     async def scene(room: Room) -> None:
         _, outcome, answered = await room.ask("broken", tools=[TOOL])
         assert (outcome.status, answered.error, answered.finish) == ("failed", "malformed", "")
         assert "\n" not in outcome.detail
         assert not any(delta.tools for delta in room.deltas(1))
+        text, outcome, answered = await room.ask("torn", tools=[TOOL])
+        assert (text, outcome.status, answered.error) == ("Well", "failed", "malformed")
+        text, outcome, answered = await room.ask("torn", tools=[TOOL], max_tokens=2)
+        assert (text, outcome.status, answered.finish) == ("Well", "done", "length")
         assert (await room.ask("greet"))[0] == GREETING
 
     meeting(tiny, scene)

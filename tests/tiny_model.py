@@ -3,7 +3,7 @@
 A Llama of two layers with random weights (about 1 MB), in the form in which transformers keeps models. So that tests
 can tell right from wrong, some of its answers are no noise: each of `RECITED` is wired into the weights (attention and
 feed-forward add nothing, and the output layer sends every token to the one that follows it), and is what the model says
-when the last message has its name as a word. For everything else there is noise, which ends nowhere.
+when the last message has its name as a word. For everything else there is noise.
 """
 
 import os
@@ -26,6 +26,7 @@ RECITED: dict[str, tuple[str, ...]] = {
         END,
     ),
     "broken": ('<tool_call>{"name": "set_', 'x", argu', "ments}</tool_call>", END),
+    "torn": ("Well", '<tool_call>{"name": "half', END),
     "think": ("<think>", "They want", " a greeting", "</think>", "Hello", " there", "…", END),
 }
 """What it says, token by token; only `END` may stand in several places."""
@@ -99,12 +100,13 @@ def tiny_model(folder: Path, seed: int = 0, *, tools: bool = True, parses: bool 
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.mul_(20 if weight.dim() > 1 else 1)  # strong enough for every word to matter
+        special = [number for number, token in tokenizer.added_tokens_decoder.items() if token.special]
+        model.lm_head.weight[special] = 0  # noise has no end
     if wired:
         _wire(model, tokenizer)
-    else:
-        with torch.no_grad():
-            for weight in model.parameters():
-                weight.mul_(20 if weight.dim() > 1 else 1)  # strong enough for every word to matter
     model.generation_config.max_length = None
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -155,9 +157,7 @@ def _wire(model: Any, tokenizer: Any) -> None:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
         torch.nn.init.normal_(model.model.embed_tokens.weight)
-        torch.nn.init.normal_(model.lm_head.weight, std=2.0)  # noise, but fainter than what is recited
-        special = [number for number, token in tokenizer.added_tokens_decoder.items() if token.special]
-        model.lm_head.weight[special] = 0  # so noise ends nowhere
+        model.lm_head.weight.mul_(5)  # noise, but fainter than what is recited
         for following in dict.fromkeys(follows.values()):
             before = [token for token, after in follows.items() if after == following]
             model.lm_head.weight[following] = model.model.embed_tokens.weight[before].sum(0)

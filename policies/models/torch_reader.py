@@ -1,7 +1,7 @@
 """What a model of transformers generates, token by token, taken apart into text, thoughts and calls of tools.
 
-By transformers' own `ResponseParser`: with the template that the tokenizer brings, or else with the marks that most
-open models share (Qwen's and Hermes' `<think>` and `<tool_call>`).
+By transformers' own `ResponseParser`: with the template that the tokenizer brings, or that transformers' own server has
+for its kind, or else with the marks that most open models share (`<think>` and `<tool_call>`, as Qwen and Hermes).
 """
 
 import copy
@@ -40,10 +40,10 @@ class Stopped(Exception):
     """No error: nobody wants to hear more."""
 
 
-def parser(tokenizer: Any, prompt: str, tools: list[Any]) -> Any:
+def parser(tokenizer: Any, model: Any, prompt: str, tools: list[Any]) -> Any:
     """A `ResponseParser` for the answer to `prompt`, which may begin the answer itself ("<think>")."""
     parsing = importlib.import_module("transformers.utils.chat_parsing")
-    template = getattr(tokenizer, "response_template", None)
+    template = _template(tokenizer, model)
     if template is not None:
         return parsing.ResponseParser(template, prefix=prompt, tools=tools)
     marks = copy.deepcopy(_MARKS)
@@ -51,17 +51,32 @@ def parser(tokenizer: Any, prompt: str, tools: list[Any]) -> Any:
     silent = [token for token in special if not re.fullmatch(r"</?(think|tool_call)>", token)]
     if silent:
         marks["fields"]["content"]["close"] = silent
-    return parsing.ResponseParser(marks, prefix="<think>" if prompt.rstrip().endswith("<think>") else "")
+    return parsing.ResponseParser(marks, prefix="<think>" if prompt.rstrip().endswith("<think>") else "", tools=tools)
+
+
+def _template(tokenizer: Any, model: Any) -> Any:
+    """The one that the tokenizer brings, or that transformers' own server has for this kind of model; None if none."""
+    own = getattr(tokenizer, "response_template", None)
+    if own is not None:
+        return own
+    try:
+        return importlib.import_module("transformers.cli.serving.utils").get_response_template(tokenizer, model)
+    except (ImportError, AttributeError):  # not a promised place: a later version may have it elsewhere
+        return None
 
 
 class Reader:
-    """What `generate` gives its tokens to. tokens: so far;  calls: of tools, so far"""
+    """What `generate` gives its tokens to.
+
+    tokens: so far;  calls: of tools, so far;  torn: why its last call cannot be read, where it broke off in one
+    """
 
     def __init__(
         self, parser: Any, tokenizer: Any, id: int, told: Callable[[Piece], None], stop: threading.Event
     ) -> None:
         self.tokens: list[int] = []
         self.calls = 0
+        self.torn: Failure | None = None
         self._parser, self._id, self._told, self._stop = parser, id, told, stop
         self._letters = tokenizer.backend_tokenizer
         self._decoded = importlib.import_module("tokenizers.decoders").DecodeStream([], skip_special_tokens=False)
@@ -78,20 +93,25 @@ class Reader:
         for token in value.reshape(-1).tolist():
             self.tokens.append(token)
             text = self._decoded.step(self._letters, token)
-            self._told(self._read(partial(self._parser.feed, text)) if text else Piece())
+            self._told(self.read(text) if text else Piece())
+
+    def read(self, text: str) -> Piece:
+        """What the next text says. Raises `Failure`."""
+        return self._apart(partial(self._parser.feed, text))
 
     def end(self) -> None:
         """There is no more."""
         try:
-            piece = self._read(self._rest)
-        except Failure:  # it ended in the midst of a call
-            piece = Piece()
+            piece = self._apart(self._rest)
+        except Failure as failure:
+            self.torn, piece = failure, Piece()
         self._told(piece + Piece(text=self._held))
+        self._held = ""
 
     def _rest(self) -> Any:
         return self._parser.finalize()[1]
 
-    def _read(self, parse: Callable[[], Any]) -> Piece:
+    def _apart(self, parse: Callable[[], Any]) -> Piece:
         try:
             events = parse()
         except ValueError as error:
@@ -104,6 +124,8 @@ class Reader:
                 piece += Piece(thought=text)
             elif event["type"] == "region_chunk" and field == "content":
                 piece += Piece(text=self._words(text))
+            elif event["type"] == "region_close" and field == "content":
+                piece, self._held = piece + Piece(text=self._held), ""
             elif event["type"] == "region_close" and field == "tool_calls":
                 piece += Piece(tools=(self._call(event["value"]),))
         return piece

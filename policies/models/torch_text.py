@@ -125,7 +125,8 @@ class TextModel:
         settings = copy.deepcopy(self._model.generation_config)
         settings.update(**{**question.settings, "max_new_tokens": most})
         cached = self._take_up(kept, tokens)
-        reader = Reader(parser(self.tokenizer, prompt, question.tools), self.tokenizer, question.id, told, stop)
+        apart = parser(self.tokenizer, self._model, prompt, question.tools)
+        reader = Reader(apart, self.tokenizer, question.id, told, stop)
         if question.seed is not None:
             self._torch.manual_seed(question.seed)
         ids = self._torch.tensor([tokens], device=self.device)
@@ -140,6 +141,8 @@ class TextModel:
         finally:
             kept.tokens = [*tokens, *reader.tokens][: _evened(kept.cache)]
         ended = bool(reader.tokens) and reader.tokens[-1] in self._ends
+        if reader.torn is not None and ended:  # else it came to its greatest length in the midst of a call
+            raise reader.torn
         finish = "tool_calls" if reader.calls else "stop" if ended or len(reader.tokens) < most else "length"
         return Count(finish, len(tokens), cached, len(reader.tokens))
 
