@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from policies.llm.budget import request_tokens
 from policies.llm.prompt import Composer, OpenTurn, Round, Used, equivalent, request_key, tool_round
@@ -426,6 +428,30 @@ def test_a_draft_is_what_is_asked_at_the_commit() -> None:
         assert not equivalent(draft, composer().request(stage.scene.snapshot(), Manner(), differs))
     stage(Faces(0, (face(9, 0.2), face(10, -0.5))))
     assert not equivalent(draft, composer().request(stage.scene.snapshot(), Manner(), OpenTurn.of(turn)))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(0, 200), st.floats(0, 3), st.floats(0, 3), st.integers(0, 100))
+def test_whenever_a_draft_is_made_it_is_the_same(begun_s: float, draft_s: float, commit_s: float, looked: int) -> None:
+    """Timers, motions and looks of any age; the camera may go on, or have stopped for long."""
+    stage = Stage()
+    stage(TOOLS)
+    stage.t = begun_s
+    stage(Faces(0, (face(1, 0.0),)))
+    stage.asks("a timer")
+    stage.does(Call, "set_timer", {"seconds": 90.0, "label": "tea"})
+    stage.does(Command, "move", {"distance_m": 2.0})
+    stage.says("Both.")
+    stage.t += looked
+    stage.stops("how long?")
+    stage.t += draft_s
+    draft = composer().request(stage.scene.snapshot(), Manner(), OpenTurn(stage.turn, "how long?"))
+    if looked % 2:
+        stage(Faces(0, (face(1, 0.0),)), (stage.ended / SECOND) - 1.0)
+        draft = composer().request(stage.scene.snapshot(), Manner(), OpenTurn(stage.turn, "how long?"))
+        stage(Faces(0, (face(1, 0.01),)))
+    stage.t += commit_s
+    assert equivalent(draft, request(stage, stage.commits("how long?")))
 
 
 def test_a_draft_over_the_agent_is_that_of_the_cut() -> None:
