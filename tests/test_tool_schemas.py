@@ -3,8 +3,10 @@
 import dataclasses
 import enum
 import math
+import tomllib
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,6 +17,7 @@ from jsonschema import Draft202012Validator
 from msgspec import Meta
 
 from embodied.errors import ToolError
+from embodied.mcp import McpSection
 from embodied.motion import SimulatedBase
 from embodied.toolbox import Tool, Toolbox, tool
 from streams.clock import Clock, run
@@ -291,3 +294,25 @@ def test_the_base_offers_exactly_what_it_does_not_refuse(name: str, arguments: d
 
     outcome, offered = run(main(), virtual=True)
     assert (outcome.status != "refused") == offered
+
+
+def test_the_example_of_the_documentation_runs() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "tools.md").read_text(encoding="utf-8")
+    example = text.split("```python\n")[1].split("```")[0]
+    names: dict[str, Any] = {}
+    exec(compile(example, "docs/tools.md", "exec"), names)
+    forecast, heating = names["body"].tools
+    assert forecast.parameters["properties"]["days"] == {
+        "type": "integer", "minimum": 1, "maximum": 7, "default": 1, "description": "how many days ahead",
+    }  # fmt: skip
+    assert heating.parameters["properties"]["celsius"]["description"] == "the temperature that is wanted"
+    assert heating.risky and not forecast.risky
+    names["body"].close()
+
+
+def test_the_settings_of_the_documentation_are_settings() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "tools.md").read_text(encoding="utf-8")
+    section = tomllib.loads(text.split("```toml\n")[1].split("```")[0])["mcp"]
+    servers = msgspec.convert(section, McpSection).servers
+    assert servers["home"].header_env == {"Authorization": "HOME_MCP_AUTH"}
+    assert servers["time"].tools == ("get_current_time", "convert_time")
