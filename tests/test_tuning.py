@@ -235,14 +235,14 @@ def test_the_held_out_part_is_the_newest_and_unseen(tuned: Callable[[str], Tunin
 @pytest.mark.parametrize(
     ("change", "recommended"),
     [
-        (Change(-0.2, (-0.3, -0.1), 300, (200, 400)), True),  # fewer cut off
-        (Change(0.0, (0.0, 0.0), -100, (-150, -50)), True),  # quicker
-        (Change(0.0, (-0.1, 0.1), -100, (-150, -50)), False),  # quicker, but perhaps at their cost
-        (Change(0.02, (-0.01, 0.04), -100, (-150, -50)), False),
-        (Change(0.0, (0.0, 0.0), -100, (-150, 10)), False),  # by chance
-        (Change(-0.1, (-0.2, 0.0), 0, (0, 0)), False),
-        (Change(-0.2, (-0.3, -0.1), 0, (-50, 50)), True),
-        (Change(0.0, (0.0, 0.0), 0, (0, 0)), False),
+        (Change(-0.2, (-0.3, -0.1), 300, (200, 400), 300), True),  # fewer cut off
+        (Change(0.0, (0.0, 0.0), -100, (-150, -50), -100), True),  # quicker
+        (Change(0.0, (-0.1, 0.1), -100, (-150, -50), -100), False),  # quicker, but perhaps at their cost
+        (Change(0.02, (-0.01, 0.04), -100, (-150, -50), -100), False),
+        (Change(0.0, (0.0, 0.0), -100, (-150, 10), -100), False),  # by chance
+        (Change(-0.1, (-0.2, 0.0), 0, (0, 0), 0), False),
+        (Change(-0.2, (-0.3, -0.1), 0, (-50, 50), 0), True),
+        (Change(0.0, (0.0, 0.0), 0, (0, 0), 0), False),
     ],
 )
 def test_only_what_the_interval_shows_is_recommended(change: Change, recommended: bool) -> None:
@@ -252,7 +252,7 @@ def test_only_what_the_interval_shows_is_recommended(change: Change, recommended
 
 
 def test_a_longer_wait_is_worth_it_only_where_too_much_is_cut_off() -> None:
-    longer = Change(-0.2, (-0.3, -0.1), 300, (200, 400))
+    longer = Change(-0.2, (-0.3, -0.1), 300, (200, 400), 300)
     assert "300 ms longer" in verdict(longer, 50, over=True).why
     assert not verdict(longer, 50, over=False).recommended
 

@@ -12,7 +12,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from agent.figures import Share
-from agent.tuning.fit import cut_groups
+from agent.tuning.fit import PRICE_MS, cut_groups
 from agent.tuning.waits import Bools, Floats, Table
 
 DRAWS = 2000
@@ -30,7 +30,7 @@ Interval: TypeAlias = tuple[float, float]
 class Row(Struct, frozen=True):
     """One setting on what was held out. cut: share of what was said that is cut off
 
-    median_ms, p90_ms: wait at the ends;  interval: 95 % of the median
+    median_ms, mean_ms, p90_ms: wait at the ends;  interval: 95 % of the median
     """
 
     name: str
@@ -39,16 +39,21 @@ class Row(Struct, frozen=True):
     ends: int
     median_ms: float | None
     interval: Interval | None
+    mean_ms: float | None
     p90_ms: float | None
 
 
 class Change(Struct, frozen=True):
-    """From one setting to another, with 95 % intervals. cut: difference of the shares;  wait_ms: of the medians"""
+    """From one setting to another, with 95 % intervals. cut: difference of the shares;  wait_ms: of the medians
+
+    mean_ms: of the means
+    """
 
     cut: float
     cut_interval: Interval
     wait_ms: float
     wait_interval: Interval
+    mean_ms: float
 
 
 class Verdict(Struct, frozen=True):
@@ -90,6 +95,7 @@ class Compared:
             len(known),
             float(np.median(known)) if len(known) else None,
             interval,
+            float(known.mean()) if len(known) else None,
             float(np.percentile(known, 90)) if len(known) else None,
         )
 
@@ -103,6 +109,7 @@ class Compared:
             self._interval(cuts),
             float(np.nanmedian(new_wait) - np.nanmedian(wait)),
             self._interval(waits),
+            float(np.nanmean(new_wait) - np.nanmean(wait)),
         )
 
     def _by_group(self, taken_ms: Floats) -> tuple[Floats, Floats]:
@@ -145,8 +152,9 @@ def verdict(change: Change, said: int, over: bool = False) -> Verdict:
     over: more is cut off now than may be, so that a longer wait is worth it
     """
     (low, high), (quick, slow) = change.cut_interval, change.wait_interval
-    if high < 0 and (over or change.wait_ms <= 0):
-        at = f", and waits {change.wait_ms:.0f} ms longer" if quick > 0 else ""
+    longer = max(change.wait_ms, change.mean_ms)
+    if high < 0 and longer <= (-100 * PRICE_MS * change.cut if over else 0):
+        at = f", and waits {longer:.0f} ms longer" if longer > 0 else ""
         return Verdict(True, f"It cuts off {-change.cut:.0%} less of what is said ({-high:.0%} to {-low:.0%}){at}.")
     if slow < 0 and change.cut <= 0 and high <= WORSE:
         return Verdict(
@@ -158,9 +166,7 @@ def verdict(change: Change, said: int, over: bool = False) -> Verdict:
         more = _more(said, change.wait_ms, slow)
         return Verdict(False, f"It may be quicker by chance only. About {more} more things said would tell.")
     if high < 0:
-        return Verdict(
-            False, f"It cuts off {-change.cut:.0%} less, but only because it waits {change.wait_ms:.0f} ms longer."
-        )
+        return Verdict(False, f"It cuts off {-change.cut:.0%} less, but only because it waits {longer:.0f} ms longer.")
     if change.cut < 0:
         more = _more(said, change.cut, high)
         return Verdict(False, f"It may cut off less by chance only. About {more} more things said would tell.")

@@ -22,6 +22,7 @@ from streams.types import (
     Adjusted,
     Ask,
     Delta,
+    Manner,
     Outcome,
     OverlapCut,
     OverlapPaused,
@@ -130,6 +131,18 @@ class Conversation:
         except ConfigError:
             return "en"
 
+    @property
+    def manner(self) -> Manner:
+        """With which it began; the usual one if that is not known."""
+        try:
+            return self.settings.manner
+        except ConfigError:
+            return Manner()
+
+    def begins_with(self, manner: Manner) -> None:
+        """How the agent behaved in the beginning."""
+        self._patience[0] = (-1, manner.patience)
+
     def asked(self, at: int) -> bool:
         """Whether the agent's last words before `at` were a question that is open."""
         return bool(self._asked[bisect_right(self._asked, (at, 2.0)) - 1][1])
@@ -227,6 +240,7 @@ def read(path: Path) -> Conversation:
         raise RecordingError(f"cannot read the recording {path}: {error.strerror or error}.") from error
     header = recording.header
     found = Conversation(path, digest, header.started, header.config, recording.torn)
+    found.begins_with(found.manner)
     return sort(found, recording.packets(USED))
 
 

@@ -8,6 +8,7 @@ published, so that the wait can be decided again with other settings (`agent/tun
 """
 
 from collections import Counter
+from dataclasses import replace
 from typing import Literal
 
 from msgspec import Struct
@@ -90,9 +91,10 @@ def _silences(
     assert commit is not None
     segments = sorted(
         (
-            each
+            # Who spoke up in the middle of a stretch is in the turn from there on.
+            replace(each, start_ns=max(each.start_ns, commit.start_ns))
             for each in conversation.segments.values()
-            if each.end_ns is not None and commit.start_ns <= each.start_ns and each.end_ns <= commit.end_ns
+            if each.end_ns is not None and commit.start_ns < each.end_ns <= commit.end_ns
         ),
         key=lambda each: each.start_ns,
     )

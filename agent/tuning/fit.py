@@ -1,5 +1,7 @@
 """Searching the settings of the wait: the shortest one that cuts people off no more often than before.
 
+Where more is cut off than may be (`TARGET`), a longer wait has its price, too.
+
 Random search and then steps around the best (J. Bergstra, Y. Bengio, Random Search for Hyper-Parameter Optimization,
 JMLR 2012), because the figures are counts and have no slope. The same seed gives the same settings.
 """
@@ -18,7 +20,10 @@ MARGIN_MS = 60.0
 """So much later than the turn is taken somebody may go on and it still counts as cut off, while settings are sought."""
 TARGET = 0.05
 """Share of what people say that may be cut off, unless more was before."""
-_TAIL = 0.2  # how much the 90th percentile of the wait counts beside the median
+PRICE_MS = 50.0
+"""What 1 % of what people say is worth, if it is no more cut off, in milliseconds of wait."""
+_MIDDLE = 0.5  # how much the median of the wait counts; the rest is the mean, or half of the ends would count nothing
+_TAIL = 0.2  # how much the 90th percentile counts beside these
 _NEAR_MS = 10.0  # how many ms of wait a change of every setting over half its range must bring
 
 # setting: least, most, digits
@@ -36,13 +41,14 @@ _MODEL: dict[str, tuple[float, float, int]] = {
 
 
 class Figures(Struct, frozen=True):
-    """What settings come to. cut: share of what was said that is cut off;  median_ms, p90_ms: wait at the ends
+    """What settings come to. cut: share of what was said that is cut off;  median_ms, mean_ms, p90_ms: wait at the ends
 
     None where nothing was measured.
     """
 
     cut: float | None
     median_ms: float | None
+    mean_ms: float | None
     p90_ms: float | None
 
 
@@ -55,8 +61,12 @@ def cut_groups(table: Table, taken_ms: Floats, margin_ms: float = 0.0) -> Bools:
 def figures(table: Table, taken_ms: Floats, margin_ms: float = 0.0) -> Figures:
     """The figures of `table` if turns are taken after `taken_ms` [silences]."""
     cut = np.bincount(table.place[cut_groups(table, taken_ms, margin_ms)])
-    median, p90 = np.percentile(taken_ms[~table.hold], [50, 90]) if not table.hold.all() else (None, None)
-    return Figures(np.count_nonzero(cut) / table.sayings if table.sayings else None, median, p90)
+    share = np.count_nonzero(cut) / table.sayings if table.sayings else None
+    waits = taken_ms[~table.hold]
+    if not len(waits):
+        return Figures(share, None, None, None)
+    median, p90 = np.percentile(waits, [50, 90])
+    return Figures(share, float(median), float(waits.mean()), float(p90))
 
 
 def fit(
@@ -71,20 +81,21 @@ def fit(
 ) -> EndpointingConfig:
     """The settings that wait least on `table` without cutting off more than `allowed`.
 
-    allowed: share; default: as many as `now` does, or `target` if that is less. Where no settings keep to it, those
-        that cut off least.  probability: [silences, moments] of a learnt fusion; then only the wait itself is fitted
+    allowed: share that `now` cuts off, if known;  target: what is cut off beyond that costs `PRICE_MS` for each 1 %
+    probability: [silences, moments] of a learnt fusion; then only the wait itself is fitted
     """
     rng = np.random.default_rng(seed)
     start = plain(now)
     if allowed is None:
-        before = figures(table, table.taken_ms(start, grace_ms, probability)).cut
-        allowed = min(target, 1.0 if before is None else before)
+        allowed = figures(table, table.taken_ms(start, grace_ms, probability)).cut or 0.0
     ranges = _WAIT if probability is not None else _WAIT | _MODEL
 
     def cost(config: EndpointingConfig) -> tuple[float, float]:
         found = figures(table, table.taken_ms(config, grace_ms, probability), MARGIN_MS)
-        wait = (found.median_ms or 0.0) + _TAIL * (found.p90_ms or 0.0) + _NEAR_MS * _far(config, start, ranges)
-        return max(0.0, (found.cut or 0.0) - allowed), wait
+        wait = _MIDDLE * (found.median_ms or 0.0) + (1 - _MIDDLE) * (found.mean_ms or 0.0)
+        wait += _TAIL * (found.p90_ms or 0.0) + _NEAR_MS * _far(config, start, ranges)
+        cut = found.cut or 0.0
+        return max(0.0, cut - allowed), wait + 100 * PRICE_MS * max(0.0, cut - target)
 
     best = start
     least = cost(best)

@@ -50,8 +50,8 @@ def toml(tuning: Tuning, fusion_file: str = "turns.json") -> str:
         return "\n".join(lines) + "\n"
     for row in (tuning.now, tuning.best.row):
         if row is not None:
-            cut, median, p90 = _cells(row)[1:4]
-            lines.append(f"# held out, {row.name}: cut off {cut}; wait {median}, p90 {p90}")
+            cut, median, mean, p90 = _cells(row)[1:]
+            lines.append(f"# held out, {row.name}: cut off {cut}; wait: median {median}, mean {mean}, p90 {p90}")
     lines.append("[turns]")
     lines += [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in changed(tuning.best).items()]
     if tuning.best.fusion is not None:
@@ -78,7 +78,7 @@ def report(tuning: Tuning) -> bytes:
 
 def _table(rows: list[Row]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, header_style="", show_edge=False)
-    for place, name in enumerate(("", "cut off", "median wait", "p90 wait")):
+    for place, name in enumerate(("", "cut off", "median wait", "mean", "p90")):
         table.add_column(name, justify="right" if place else "left")
     for row in rows:
         table.add_row(*map(Text, _cells(row)))
@@ -94,7 +94,7 @@ def _cells(row: Row) -> list[str]:
     median = "-" if row.median_ms is None else f"{row.median_ms:.0f} ms"
     if row.interval is not None:
         median += f" ({row.interval[0]:.0f} to {row.interval[1]:.0f})"
-    return [row.name, cut, median, "-" if row.p90_ms is None else f"{row.p90_ms:.0f} ms"]
+    return [row.name, cut, median, *("-" if each is None else f"{each:.0f}" for each in (row.mean_ms, row.p90_ms))]
 
 
 __all__ = ["NOW", "changed", "conclusion", "counts", "render", "report", "toml"]

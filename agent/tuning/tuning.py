@@ -82,7 +82,7 @@ def tune(
 
     compared, before = Compared(test, seed), waits(test)
     cut_now = figures(train, waits(train)).cut or 0.0
-    allowed, over = min(most, cut_now), cut_now > most
+    over = cut_now > most
     row = compared.row(NOW, before)
 
     def proposal(name: str, config: EndpointingConfig, taken_ms: Floats, fusion: Fusion | None) -> Proposal:
@@ -90,14 +90,14 @@ def tune(
         judged = Verdict(False, missing) if missing else verdict(change, row.said, over)
         return Proposal(name, config, fusion, compared.row(name, taken_ms), change, judged)
 
-    fitted = fit(train, now, grace_ms=grace_ms, seed=seed, allowed=allowed)
+    fitted = fit(train, now, grace_ms=grace_ms, seed=seed, target=most, allowed=cut_now)
     fitted_ms = test.taken_ms(fitted, grace_ms)
     proposals = [proposal(FITTED, fitted, fitted_ms, None)]
     best = proposals[0] if proposals[0].verdict.recommended else None
     if model:
         about: dict[str, Any] = {"said": len(np.unique(train.group)), "silences": len(train.silences)}
         learnt = learn(train, seed=seed, facts=about)
-        config = fit(train, now, grace_ms=grace_ms, seed=seed, allowed=allowed, probability=learnt.unseen)
+        config = fit(train, now, grace_ms=grace_ms, seed=seed, target=most, allowed=cut_now, probability=learnt.unseen)
         taken = test.taken_ms(config, grace_ms, predicted(learnt.fusion, test))
         proposals.append(proposal(LEARNT, config, taken, learnt.fusion))
         further = verdict(compared.change(fitted_ms, taken), row.said, over).recommended
