@@ -16,6 +16,7 @@ from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
 from embodied.tools import default_tools
 from policies.models.pictures import CAMERA, NewestPicture, Pictures
+from policies.ports import Policy
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnTaker
 from streams import models
@@ -139,15 +140,19 @@ def seeing(config: Config) -> list[Encoder]:
     return [registry.find("faces", config.faces.engine, "faces.engine")(config)]
 
 
-def conductor(config: Config, started: datetime | None = None) -> Conductor:
-    """Turn-taker, policy and reflex. started: wall time of session time 0 (default: now)."""
+def conductor(config: Config, started: datetime | None = None, policy: Policy | None = None) -> Conductor:
+    """Turn-taker, policy (default: that of the configuration) and reflex.
+
+    started: wall time of session time 0 (default: now)
+    """
     zero = started or wall_now()
 
     def wall(t: int) -> datetime:
         return zero + timedelta(microseconds=t // 1000)
 
     words = config.reflex.words or stop_words(config.language)
-    policy = registry.find("policies", config.policy.engine, "policy.engine")(config, wall)
+    if policy is None:
+        policy = registry.find("policies", config.policy.engine, "policy.engine")(config, wall)
     reflex = Reflex(words, language=config.language, anywhere=config.reflex.anywhere)
     turns = TurnTaker(config.turns, language=config.language, stop_words=words, manner=config.manner)
     return Conductor(turns, policy, reflex)
@@ -163,26 +168,27 @@ def assemble(
     body: BodyPort | None = None,
     desk: Callable[[Bus, Clock], Desk] = straight,
     opened: Callable[[], None] = lambda: None,
+    policy: Policy | None = None,
 ) -> Session:
     """The session of `config` on `sources`.
 
     started: wall time of session time 0 (default: now);  senses: whether media are to be heard at all (a replay from
     percepts does not);  body, desk: a replay's own (default: the body of the configuration, straight on the bus)
-    opened: as in `Session`
+    opened: as in `Session`;  policy: one of your own (default: that of the configuration)
     Raises `VisavisError` where a part cannot be made, and `ConfigError` for a microphone that hears the loudspeaker in
     a configuration that does not say what to do about it.
     """
     if config.echo.engine == "auto" and any(getattr(source, "echoes", False) for source in sources):
         raise ConfigError('echo.engine = "auto" means nothing yet: take `agent.parts.settled(config, echoes=True)`')
     started = started or wall_now()
-    pictures = any(IMAGE in source.writes for source in sources)
+    sound, pictures = (any(topic in source.writes for source in sources) for topic in (AUDIO, IMAGE))
     body = body or AgentBody(config)
     if isinstance(body, AgentBody):
         body.sees = pictures
     return Session(
         sources=sources,
-        encoders=[*hearing(config), *(seeing(config) if pictures else [])] if senses else [],
-        conductor=conductor(config, started),
+        encoders=[*(hearing(config) if sound else ()), *(seeing(config) if pictures else ())] if senses else [],
+        conductor=conductor(config, started, policy),
         body=body,
         taps=taps,
         started=started,

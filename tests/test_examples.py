@@ -44,6 +44,19 @@ def test_own_policy(tmp_path: Path) -> None:
     assert {line.split()[2] for line in told if line.startswith("Call")} == {"1", "2"}
 
 
+def test_a_quiz_master(tmp_path: Path) -> None:
+    assert run("quiz_master.py", tmp_path).splitlines()[-2:] == ["3 I am afraid not.", "3 That was all. Points: 1."]
+
+
+def test_a_receptionist_greets_who_comes_and_tells_where_to_go(tmp_path: Path) -> None:
+    told = run("receptionist.py", tmp_path).splitlines()
+    assert told == ["1 Good morning.", "2 The dentist is on the second floor."]
+
+
+def test_an_interpreter_asks_a_model(tmp_path: Path) -> None:
+    assert run("interpreter.py", tmp_path).splitlines() == ["1 Guten Morgen.", "2 Wo ist der Bahnhof?"]
+
+
 def test_the_readme_shows_the_example_that_is_run() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = readme.partition("<!-- example: examples/hello.py -->\n```python\n")[2].partition("```")[0]
