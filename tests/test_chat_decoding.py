@@ -3,12 +3,15 @@
 import json
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from policies.models.answer import Answer, Piece
 from policies.models.failures import Failure
 from policies.models.sse import Events
+from streams.types import Delta
 from tests.model_servers import DONE, chunk, event, usage
 
 ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
@@ -78,7 +81,13 @@ KEYS = st.sampled_from(
      "finish_reason", "model", "error", "prompt_tokens", "prompt_tokens_details", "type", "text", "refusal", "code"]
 )  # fmt: skip
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([10**30, -(10**30)])
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["\ud83d", "a\udc00", "thinking", "error"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
     max_leaves=20,
 )
@@ -91,6 +100,30 @@ def test_any_json_is_an_answer_or_a_failure(bodies: list[Any]) -> None:
         for body in bodies:
             piece = answer.event(json.dumps(body))
             assert isinstance(piece.text, str) and isinstance(piece.thought, str)
-            json.dumps([piece.text, *([tool.name, tool.arguments, tool.call, tool.index] for tool in piece.tools)])
+            msgspec.json.encode([Delta(1, 1, 0, piece.text, piece.tools, piece.thought), answer.output_tokens])
+        msgspec.json.encode([answer.model, answer.input_tokens, answer.cached_tokens, answer.finish])
     except Failure as failure:
+        assert msgspec.json.encode(str(failure))
         assert str(failure) and "\n" not in str(failure)
+
+
+@pytest.mark.parametrize("depth", [*range(300, 1100, 50), 50_000])
+@pytest.mark.parametrize(
+    "inside", ['"content": [{"type": "thinking", "thinking": %s}]', '"tool_calls": [{"name": "f", "arguments": %s}]']
+)
+def test_depth_is_an_answer_or_a_failure(inside: str, depth: int) -> None:
+    body = '{"choices": [{"delta": {' + inside % ('[{"a": ' * depth + "1" + "}]" * depth) + "}}]}"
+    try:
+        assert Answer(1).event(body) is not None
+    except Failure as failure:
+        assert failure.kind == "malformed"
+    error = '{"error": ' + "[" * depth + "]" * depth + "}"
+    with pytest.raises(Failure):
+        Answer(1).event(error)
+
+
+def test_calls_without_end_are_broken_off() -> None:
+    calls = [{"index": n, "function": {"name": "f", "arguments": "{}"}} for n in range(20_000)]
+    with pytest.raises(Failure, match="tools at once") as caught:
+        Answer(1).object(chunk(None, tool_calls=calls))
+    assert caught.value.kind == "too_long"

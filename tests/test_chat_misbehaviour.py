@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from embodied.body import Body
 from policies.models import chat, sse
 from policies.models.chat import ChatModel
 from streams.clock import MS, Clock, run, wall_now
-from streams.types import Ask
+from streams.packet import Packet
+from streams.topics import ACTION
+from streams.types import Ask, Hush, Outcome, Withdraw
 from tests.chatting import REQUEST, Talk, Told, answered, settings, talk, until
 from tests.model_servers import DONE, Line, ModelServer, chunk, event, good
 
@@ -536,3 +539,46 @@ def test_closing_ends_what_is_in_progress_and_is_done_once() -> None:
         assert not await it.model.warm()
 
     talk(test, _stalls(event(chunk("Hello "))), attempts=3)
+
+
+class Orders:
+    """A lane over ACTION, as far as a body needs one."""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Any] = asyncio.Queue()
+
+    def give(self, action: Any) -> None:
+        self.queue.put_nowait(Packet(ACTION, 0, 0, 0, 0, action))
+
+    def __aiter__(self) -> "Orders":
+        return self
+
+    async def __anext__(self) -> Packet[Any]:
+        packet: Packet[Any] | None = await self.queue.get()
+        if packet is None:
+            raise StopAsyncIteration
+        return packet
+
+
+@pytest.mark.parametrize("end", [Hush(turn=4, reason="stop"), Withdraw(id=1, reason="another question"), None])
+def test_a_body_ends_a_question_once_and_the_server_sees_it(end: Any) -> None:
+    async def test(it: Talk) -> None:
+        orders, body = Orders(), Body([it.model])
+        running = asyncio.ensure_future(body.run(orders, it.told, it.clock))
+        orders.give(Ask(REQUEST, turn=4, id=1))
+        await until(lambda: it.deltas)
+        if end is None:
+            orders.queue.put_nowait(None)
+            await running
+        else:
+            orders.give(end)
+        await _left(it)
+        await until(lambda: it.told.of(Outcome))
+        orders.queue.put_nowait(None)
+        await running
+        (outcome,) = it.told.of(Outcome)
+        assert (outcome.status, it.text) == ("cut", "Hello ")
+        assert answered(outcome).model == "tiny-1"
+        await body.aclose()
+
+    talk(test, _stalls(event(chunk("Hello "))))

@@ -9,8 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from policies.models.failures import Failure, of_error
+from policies.models.failures import Failure, as_json, clean, of_error, short
 from streams.types import ToolPiece
+
+MOST_CALLS = 64
+MOST_NAME = 200  # characters of the name of a model, a tool or a call
 
 
 class Piece(NamedTuple):
@@ -81,7 +84,7 @@ class Answer:
         if body.get("error"):
             raise of_error(body)
         if body.get("model") and isinstance(body["model"], str):
-            self.model = body["model"]
+            self.model = short(body["model"], MOST_NAME)
         self._usage(body.get("usage"))
         choices = body.get("choices")
         listed = choices if isinstance(choices, list) else ()
@@ -93,7 +96,7 @@ class Answer:
         message = choice.get("delta") or choice.get("message")
         piece = self._message(message) if isinstance(message, dict) else Piece()
         if isinstance(choice.get("text"), str) and not piece:
-            piece = Piece(_clean(choice["text"]))
+            piece = Piece(clean(choice["text"]))
         reason = choice.get("finish_reason")
         if reason and isinstance(reason, str):
             if reason == "error":
@@ -124,10 +127,10 @@ class Answer:
         text, thought = _content(message.get("content"))
         refusal = message.get("refusal")  # what the model says when it will not: it is said
         if isinstance(refusal, str):
-            text += _clean(refusal)
+            text += clean(refusal)
         for key in ("reasoning_content", "reasoning", "thinking"):  # vLLM and DeepSeek; Ollama and OpenRouter; others
             if isinstance(message.get(key), str) and message[key]:
-                thought += _clean(message[key])
+                thought += clean(message[key])
                 break  # some send the same under two names
         calls = message.get("tool_calls")
         tools = [self._call(each) for each in calls if isinstance(each, dict)] if isinstance(calls, list) else []
@@ -143,8 +146,8 @@ class Answer:
         function = function if isinstance(function, dict) else piece
         name, given, place = function.get("name"), function.get("arguments"), piece.get("index")
         call = piece.get("id")
-        call, name = (each if isinstance(each, str) else "" for each in (call, name))
-        arguments = given if isinstance(given, str) else "" if given is None else msgspec.json.encode(given).decode()
+        call, name = (clean(each[:MOST_NAME]) if isinstance(each, str) else "" for each in (call, name))
+        arguments = given if isinstance(given, str) else "" if given is None else as_json(given)
         chosen = next((each for each in reversed(self._calls) if each.place == place), None)
         if chosen is not None and (
             (call and chosen.call and call != chosen.call)
@@ -156,9 +159,11 @@ class Answer:
             chosen = next((each for each in reversed(self._calls) if not call or each.call == call), None)
         new = chosen is None
         if chosen is None:
+            if len(self._calls) == MOST_CALLS:
+                raise Failure("too_long", f"the model calls more than {MOST_CALLS} tools at once.")
             chosen = _Call(len(self._calls), place, call, name)
             self._calls.append(chosen)
-        arguments = _clean(arguments)
+        arguments = clean(arguments)
         chosen.arguments += arguments
         fresh_name = name if new or not chosen.name else ""
         chosen.name = chosen.name or name
@@ -182,23 +187,16 @@ def decode(data: str | bytes) -> Any:
 
 def _content(content: Any) -> tuple[str, str]:
     """Text and thought of a content: a text, or a list of parts (Mistral)."""
-    if isinstance(content, str):
-        return _clean(content), ""
-    text = thought = ""
-    for part in content if isinstance(content, list) else ():
-        if isinstance(part, str):
-            text += _clean(part)
-        elif isinstance(part, dict) and part.get("type") == "thinking":
-            thought += "".join(_content(part.get("thinking")))
-        elif isinstance(part, dict) and isinstance(part.get("text"), str):
-            text += _clean(part["text"])
-    return text, thought
+    parts = content if isinstance(content, list) else [content]
+    thoughts = [part.get("thinking") for part in parts if isinstance(part, dict) and part.get("type") == "thinking"]
+    inner = [part for each in thoughts for part in (each if isinstance(each, list) else [each])]
+    return _joined(parts), _joined(inner)
 
 
-def _clean(text: str) -> str:
-    """`text` without halves of surrogate pairs, which no file can hold."""
-    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+def _joined(parts: list[Any]) -> str:
+    texts = (part.get("text") if isinstance(part, dict) else part for part in parts)
+    return clean("".join(text for text in texts if isinstance(text, str)))
 
 
 def _count(value: Any, before: int | None) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else before
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 53 else before

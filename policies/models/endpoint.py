@@ -18,7 +18,7 @@ import msgspec
 from policies.errors import PolicyError
 from policies.llm.settings import LlmConfig
 from policies.models.answer import decode
-from policies.models.failures import Failure, of_status
+from policies.models.failures import Failure, clean, of_status
 from streams.clock import Clock
 from streams.errors import DependencyMissing
 from streams.pictures import anonymous
@@ -131,7 +131,7 @@ class Endpoint:
         if not isinstance(data, list):
             raise Failure("malformed", f"{self.label}/models is no list of models.")
         names = [each.get("id") or each.get("name") for each in data if isinstance(each, dict)]
-        return [name for name in names if isinstance(name, str)]
+        return [clean(name) for name in names if isinstance(name, str)]
 
     async def text(self, response: Any, most: int) -> bytes:
         """The body of `response`. Raises `Failure`: "too_long" above `most` bytes."""

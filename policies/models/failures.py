@@ -49,9 +49,26 @@ def said(body: Any) -> str:
     for key in ("error", "message", "detail"):
         while isinstance(body, dict) and body.get(key):
             body = body[key]
-    text = body if isinstance(body, str) else msgspec.json.encode(body).decode()
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return short(body if isinstance(body, str) else as_json(body))
+
+
+def short(text: str, most: int = _SHOWN) -> str:
+    """`text` on one line of at most `most` characters."""
+    text = " ".join(clean(text[: 4 * most]).split())
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def clean(text: str) -> str:
+    """`text` without halves of surrogate pairs, which no file can hold."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def as_json(value: Any) -> str:
+    """What was decoded from JSON as JSON again; "?" for what is too deep, or has numbers that are too large."""
+    try:
+        return msgspec.json.encode(value).decode()
+    except (RecursionError, ValueError, TypeError, OverflowError):
+        return "?"
 
 
 def code(body: Any) -> str:

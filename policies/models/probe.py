@@ -56,7 +56,7 @@ class Finding(Struct, frozen=True):
 class Probe(Struct, frozen=True):
     """What was found. url: as it may be shown;  model: that was asked;  models: that the server lists
 
-    reachable, streams, tools, pictures: whether it answers, in pieces, calls tools, and takes pictures
+    reachable, streams, tools, pictures: whether it answers, in pieces, calls tools, and sees pictures
     first_ms: until the first token, when the model was loaded;  tokens_per_s: after that
     findings: the same in sentences, each with what to do
     """
@@ -246,8 +246,10 @@ class _Asking:
             self.found("llm pictures", True, self._refused() or "it takes none", mend)
         else:
             said = "".join(delta.text for _, delta in self._deltas()).strip()
-            self.probe = replace(self.probe, pictures=True)
-            self.found("llm pictures", True, f"it takes them, and calls a red one {said[:40]!r}")
+            sees = "red" in said.lower()
+            self.probe = replace(self.probe, pictures=sees)
+            told = f"it takes them, {'and' if sees else 'but'} calls a red one {said[:40]!r}"
+            self.found("llm pictures", True, told, "" if sees else mend)
 
 
 def _is_object(text: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 
 from policies.models.answer import Answer, Piece
-from policies.models.failures import Failure
+from policies.models.failures import Failure, short
 from streams.clock import MS, Clock
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
@@ -16,6 +16,8 @@ _REMARKS = {
     "length": "it came to its greatest length (llm.output_tokens)",
     "content_filter": "the server's filter ended it",
 }
+
+MOST_DETAIL = 800  # characters
 
 
 class Question:
@@ -70,7 +72,7 @@ class Question:
     def failed(self, failure: Failure, detail: str) -> Outcome:
         """There is no answer, or only a part of it. detail: why, as it may be told"""
         self._tell()
-        return self._outcome("timeout" if failure.timeout else "failed", detail, failure)
+        return self._outcome("timeout" if failure.timeout else "failed", short(detail, MOST_DETAIL), failure)
 
     def cut(self) -> Outcome:
         """Nobody wants it any more. What has not been told never is."""
