@@ -13,7 +13,7 @@ _ROW_CHARS = 2000
 _CELLS = 20
 _INFO_CHARS = 200
 _PROSE = frozenset({"markdown", "md", "text", "txt", "plaintext"})  # fences around what is no code
-_WAIT = re.compile(r"#{1,6}|[-+*]|-{2,}|\*{2,}|_{2,}|={2,}|\d{1,3}[.)]?|`{1,}|~{1,}|•")
+_WAIT = re.compile(r"#{1,6}|[-+*]|-{2,}|\*{2,}|_+|=+|\d{1,3}[.)]?|`+|~+|•")
 _RULE = re.compile(r"-{3,}|\*{3,}|_{3,}|={2,}")
 _SEPARATOR = re.compile(r"[\s|:\-+]*-[\s|:\-+]*")
 

@@ -133,6 +133,8 @@ class Clauses:
         if following != " ":
             if _UNSPACED.match(following) and not sign.isalnum():
                 return Edge.SENTENCE if sign in _STRONG else Edge.CLAUSE
+            if sign in "!?" and following.isupper() and body[-2:-1].islower():
+                return Edge.SENTENCE  # the blank has been forgotten
             return Edge.CLAUSE if sign == "—" and following.isalnum() else Edge.NONE
         behind = after.lstrip(" ")
         if sign in _DASHES:

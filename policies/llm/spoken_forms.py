@@ -54,7 +54,7 @@ _CLEAN: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"[*`#~\\{}^<>\[\]_$]+"), " "),
     (re.compile(r"\s+(?:-{1,3}|–|—|―)(?=\s|$)|\s*(?:—|―|(?<=\w)--+(?=\w))\s*"), ", "),
     (re.compile(r"\s+"), " "),
-    (re.compile(r"([(\[{“«„¿¡])\s+(?=\w)"), r"\1"),
+    (re.compile(r"([(\[{“„¿¡])\s+(?=\w)"), r"\1"),
     (re.compile(r"\s+([,.;:!?…)\]}”](?!\w))"), r"\1"),
     (re.compile(r"[!?]*\?[!?]+"), "?"),
     (re.compile(r"!{2,}"), "!"),
@@ -103,19 +103,27 @@ def _rules(language: Language) -> list[tuple[re.Pattern[str], _Put]]:
         (_DOMAIN, _host(language)),
     ]
     rules += [(_FACES, ""), *_TEX]
+    if language.date:
+        rules.append(_date(language))
     if language.ordinals:
         rules.append(_ordinals(language))
     rules.append((re.compile(STUCK), " "))
     if not language.signs:
         return rules
-    rules += [_date(language), *_clocks(language), *_money(language)]
+    rules.append((re.compile(r"(?<=\d:\d\d)\s?[-–]\s?(?=\d{1,2}:\d\d)"), f" {language.to} "))
+    rules += [*_clocks(language), *_money(language)]
     rules += [_fractions(language), *_ranges(language), _units(language), _abbreviations(language)]
     prefixes = sorted(language.prefixes, key=len, reverse=True)
     pattern = re.compile(rf"(?<!\w)({'|'.join(map(re.escape, prefixes))})\s?(?=\d)")
-    rules.append((pattern, lambda found: language.prefixes[found[1]] + " "))
+    rules.append((pattern, lambda found: _as_in(found[1], language.prefixes[found[1]]) + " "))
     rules.append((re.compile(r"\b([CF])#(?!\w)"), r"\1 sharp"))
     rules += _signs(language)
     return rules
+
+
+def _as_in(written: str, said: str) -> str:
+    """`said`, with a capital where the abbreviation has one."""
+    return said[0].upper() + said[1:] if written[0].isupper() else said
 
 
 def _host(language: Language) -> Callable[[Match[str]], str]:
@@ -149,10 +157,7 @@ def _date(language: Language) -> tuple[re.Pattern[str], _Put]:
         year, month, day = (int(part) for part in found.groups())
         if not (1 <= month <= 12 and 1 <= day <= 31):
             return found[0]
-        text = language.date.format(year=year, month=language.months[month - 1], day=day)
-        if language.ordinals:
-            text = text.replace(f"{day}.", language.ordinals[day - 1] + language.ordinal_endings[""], 1)
-        return text
+        return language.date.format(year=year, month=language.months[month - 1], day=day)
 
     return re.compile(r"(?<![\d-])(\d{4})-(\d\d)-(\d\d)(?![\d-])"), put
 
@@ -219,8 +224,11 @@ def _fractions(language: Language) -> tuple[re.Pattern[str], _Put]:
 def _ranges(language: Language) -> list[tuple[re.Pattern[str], _Put]]:
     def put(found: Match[str]) -> str:
         left, right = found[1], found[4]
-        if found[3] == "-" and (right[0] == "0" or not 0 <= len(right) - len(left) <= (1 if len(left) < 3 else 0)):
-            return found[0] if len(right) >= len(left) else f"{left} {language.to} {right}"
+        if found[3] == "-":  # it may be part of a number: of a telephone, a season, a month
+            small = len(left) <= 2 and len(right) <= 3
+            rising = len(left) == len(right) and left < right
+            if not (small or rising) or (right[0] == "0" and len(right) > 1):
+                return found[0]
         return f"{left}{found[2] or ''} {language.to} {right}"
 
     number = r"\d{1,4}(?:[.,]\d{1,3})?"
@@ -228,7 +236,7 @@ def _ranges(language: Language) -> list[tuple[re.Pattern[str], _Put]]:
         (re.compile(rf"(?<=\d)\s[-−–]\s(?={_NUMBER}[^=]*=)"), f" {language.minus} "),
         (
             re.compile(
-                rf"(?<![\w.,/–-])({number})(\s?%|\s?°C|\s?€)?(?:\s?–\s?|(-))({number})(?![\w/–-]*[-–/]\d|\w*\d)"
+                rf"(?<![\w.,:/–-])({number})(\s?%|\s?°C|\s?€)?(?:\s?–\s?|(-))({number})(?![\w/–-]*[-–/]\d|\w*\d|:)"
             ),
             put,
         ),
@@ -241,10 +249,12 @@ def _units(language: Language) -> tuple[re.Pattern[str], _Put]:
     names = "|".join(map(re.escape, sorted(language.units, key=len, reverse=True)))
 
     def put(found: Match[str]) -> str:
+        if found[0].endswith(f"{found[1]}s"):
+            return found[0]  # "the 1980s"
         one, many = language.units[found[2]]
         return f"{found[1]} {one if found[1] == '1' else many}"
 
-    return re.compile(rf"(?<![\w.,])({_NUMBER}|½|¼|¾)\s?({names})(?![\w²³/°'’])"), put
+    return re.compile(rf"(?<![\w.,])({_NUMBER}|½|¼|¾)\s?({names})(?![\w²³/°'’])(?:\.(?=\s+[a-z]))?"), put
 
 
 def _abbreviated(language: Language) -> dict[str, str]:
@@ -273,7 +283,7 @@ def _signs(language: Language) -> list[tuple[re.Pattern[str], _Put]]:
         return f" {language.signs[found[1]]} "
 
     return [
-        (re.compile(rf"(?:(?<=\s)|^)([{ascii_}])(?=\s|$)"), put),
+        (re.compile(rf"(?:(?<=\s)|^)([{ascii_}])\1?(?=\s|$)"), put),
         (re.compile(r"(?<=\w)\s?(=)\s?(?=\w)"), put),
         (re.compile(r"(?<=\w)(\^)(?=\w)"), put),
         (re.compile(rf"([{others}])"), put),
