@@ -3,6 +3,9 @@
 import asyncio
 import gzip
 import json
+import socket
+import sys
+import threading
 from datetime import timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -12,7 +15,8 @@ import pytest
 from embodied.body import Body
 from policies.models import chat, sse
 from policies.models.chat import ChatModel
-from streams.clock import MS, Clock, run, wall_now
+from streams.clock import MS, Clock, Stopwatch, run, wall_now
+from streams.errors import DependencyMissing
 from streams.packet import Packet
 from streams.topics import ACTION
 from streams.types import Ask, Hush, Outcome, Withdraw
@@ -99,8 +103,6 @@ def test_no_end() -> None:
 
 def test_nobody_takes_the_connection() -> None:
     async def main() -> None:
-        import socket
-
         clock = Clock()
         with socket.socket() as deaf:
             deaf.bind(("127.0.0.1", 0))
@@ -146,6 +148,38 @@ def test_a_name_that_nobody_knows() -> None:
         assert answered(outcome).error == "connect"
         await model.aclose()
 
+    run(main())
+
+
+def test_a_resolver_that_hangs_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    free = threading.Event()
+    usual = socket.getaddrinfo
+
+    def hangs(host: Any, *more: Any, **named: Any) -> Any:
+        if host == "stuck.example":
+            free.wait(20)
+            raise socket.gaierror("no answer")
+        return usual(host, *more, **named)
+
+    async def main() -> None:
+        model = ChatModel(settings("http://stuck.example/v1", **{**SHORT, "first_token_ms": 5000}), Told(), Clock())
+        outcome = await model.perform(Ask(REQUEST, turn=1, id=1))
+        assert (outcome.status, answered(outcome).error) == ("timeout", "connect")
+        await model.aclose()
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    with Stopwatch() as watch:
+        run(main())  # and its loop has ended
+    free.set()
+    assert watch.wall < 10
+
+
+def test_without_the_library_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        with pytest.raises(DependencyMissing, match=r"visavis\[llm\]"):
+            ChatModel(settings("http://localhost:1/v1"), Told(), Clock())
+
+    monkeypatch.setitem(sys.modules, "httpx2", None)
     run(main())
 
 
