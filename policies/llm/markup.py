@@ -1,6 +1,7 @@
 """What passes between the stages that make speech of a model's text: characters, and marks of what they mean.
 
-    hidden.py (thoughts) -> blocks.py (lines) -> inline.py (within lines) -> clauses.py -> spoken_forms.py
+    hidden.py (thoughts) -> blocks.py (lines) -> inline.py (within lines) -> clauses.py -> spoken_forms.py,
+    tidy.py
 
 Each stage takes one token at a time and calls the next one. What comes out of a beginning of the text is therefore the
 same however it was split.

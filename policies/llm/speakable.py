@@ -25,7 +25,7 @@ from policies.llm.hidden import Hidden
 from policies.llm.inline import Inline
 from policies.llm.languages import language as rules_of
 from policies.llm.markup import Break, Code, CodeBegins, Lost, Tag, Token
-from policies.llm.spoken_forms import SpokenForms
+from policies.llm.spoken_forms import spoken_forms
 from streams.types import Tone
 
 CONTROLS = """\
@@ -77,7 +77,7 @@ class Speakable:
     def __init__(self, language: str = "en") -> None:
         rules = rules_of(language)
         self._code_sentence = rules.code
-        self._forms = SpokenForms(rules)
+        self._forms = spoken_forms(language)
         self._clauses = Clauses(self._clause, rules)
         self._inline = Inline(self._token)
         self._blocks = Blocks(self._inline.feed)

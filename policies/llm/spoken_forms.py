@@ -5,12 +5,13 @@ German. What espeak-ng reads badly ("5 km" as letters, "$3.50", "2024-05-03", "D
 """
 
 import re
-import unicodedata
 from collections.abc import Callable
+from functools import cache
 from re import Match
 
-from policies.llm.languages import Language
+from policies.llm.languages import Language, language
 from policies.llm.markup import STUCK
+from policies.llm.tidy import tidy
 
 _NUMBER = r"\d+(?:[.,]\d+)*"
 _WORD = r"[A-Za-zÀ-ÖØ-öø-ɏ]+(?:['’-][A-Za-zÀ-ÖØ-öø-ɏ]+)*"
@@ -22,7 +23,7 @@ _DOMAIN = re.compile(
     rf"(?<![\w.@-])((?:[\w-]+\.)+(?:{_ENDINGS}|{_FILES}))(?:/\S*?)?(?=[.,;:!?)\]\"'»”]*(?:\s|$))", re.I
 )
 _MAIL = re.compile(r"(?<!\S)(?:mailto:)?([\w.+-]+)@([\w-]+(?:\.[\w-]+)+)")
-_FACES = re.compile(r"(?<!\S)(?:[:;=8xX]'?-?[)(DPpOo3|/\\]+|<3|\^_*\^|¯\S*)(?=[\s.,!?]|$)")
+_FACES = re.compile(r"(?<!\S)(?:[:;]'?-?[)(DPpOo|/\\]+|<3|\^_*\^|¯\S*)(?=[\s.,!?]|$)")
 _TEX = (
     (re.compile(r"\\(?:d|t)?frac\{([^{}]*)\}\{([^{}]*)\}"), r"\1/\2"),
     (re.compile(r"\\sqrt\{([^{}]*)\}"), r"√ \1"),
@@ -45,26 +46,6 @@ _TEX = (
     (re.compile(r"\^2\b"), "²"),
     (re.compile(r"\^3\b"), "³"),
 )
-_TAIL = re.compile(r"([,;:]|(?<=\s)[-–—]+|—)\s*$")
-_ENDS = ".!?…,;:"
-_PAIRS = ("()", "[]", "{}", "“”", "«»", "「」", "『』", "（）")
-_CLEAN: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"\s*[|•·]\s*"), ", "),
-    (re.compile(r"(?<=\w)_(?=\w)"), " "),
-    (re.compile(r"[*`#~\\{}^<>\[\]_$]+"), " "),
-    (re.compile(r"\s+(?:-{1,3}|–|—|―)(?=\s|$)|\s*(?:—|―|(?<=\w)--+(?=\w))\s*"), ", "),
-    (re.compile(r"\s+"), " "),
-    (re.compile(r"([(\[{“„¿¡])\s+(?=\w)"), r"\1"),
-    (re.compile(r"\s+([,.;:!?…)\]}”](?!\w))"), r"\1"),
-    (re.compile(r"[!?]*\?[!?]+"), "?"),
-    (re.compile(r"!{2,}"), "!"),
-    (re.compile(r"\.{4,}|…\.+|\.+…|…{2,}"), "…"),
-    (re.compile(r"(?:,\s*)+([,.;:!?])"), r"\1"),
-    (re.compile(r"([.;:!?])(?:\s*,)+"), r"\1"),
-    (re.compile(r"\(\s*\)|\"\s*\"|“\s*”"), ""),
-    (re.compile(r"^(?:[\s,;:!?)\]}”…–—]|\.(?!\d)|-(?!\d))+"), ""),
-    (re.compile(r"[\s,–—-]+$"), ""),
-)
 
 
 class SpokenForms:
@@ -81,15 +62,13 @@ class SpokenForms:
             return text
         for pattern, put in self._rules:
             text = pattern.sub(put, text)
-        tail = _TAIL.search(text)
-        for pattern, put in _CLEAN:
-            text = pattern.sub(put, text)
-        text = _balanced(text).strip()
-        if not any(sign.isalnum() for sign in text):
-            return ""
-        if tail and text[-1] not in _ENDS:
-            return text + (tail[1] if tail[1] in ",;:" else ",")
-        return text
+        return tidy(text)
+
+
+@cache
+def spoken_forms(name: str) -> SpokenForms:
+    """Those of a language, by its code. The first call for it takes some ten milliseconds."""
+    return SpokenForms(language(name))
 
 
 _Put = str | Callable[[Match[str]], str]
@@ -288,29 +267,3 @@ def _signs(language: Language) -> list[tuple[re.Pattern[str], _Put]]:
         (re.compile(r"(?<=\w)(\^)(?=\w)"), put),
         (re.compile(rf"([{others}])"), put),
     ]
-
-
-def _balanced(text: str) -> str:
-    """`text` without brackets and quotation marks that have no other half in it."""
-    for pair in _PAIRS:
-        opener, closer = pair[0], pair[1]
-        if opener not in text and closer not in text:
-            continue
-        opened: list[int] = []
-        odd: set[int] = set()
-        for place, sign in enumerate(text):
-            if sign == opener:
-                opened.append(place)
-            elif sign == closer and not (closer == "”" and "„" in text[:place]):
-                if opened:
-                    opened.pop()
-                else:
-                    odd.add(place)
-        odd |= set(opened)
-        if odd and not (opener == "“" and "„" in text):  # „German“
-            text = "".join(sign for place, sign in enumerate(text) if place not in odd)
-    if text.count('"') % 2:
-        text = text.replace('"', "")
-    if text.count("„") != text.count("“") + text.count("”") and "„" in text:
-        text = text.translate(dict.fromkeys(map(ord, "„“”")))
-    return re.sub(r"^[\s,]+| +(?= )", "", unicodedata.normalize("NFC", text))
