@@ -25,7 +25,7 @@ from streams.errors import RecordingError
 from streams.packet import Packet
 from streams.recording import Header
 from streams.topics import ACTION, FEEDBACK
-from streams.types import Ask, Delta, Played, Say, TurnCommitted
+from streams.types import Ask, Delta, Outcome, Played, Say, TurnCommitted
 from tests.scenes import Percepts, spoken
 from tests.sessions import STARTED, tape
 from tests.talk import Mouth
@@ -114,6 +114,33 @@ def test_what_cannot_be_told_is_left_out_and_says_why(tmp_path: Path, scene: Sce
     assert first.why.startswith(why)
 
 
+def test_to_ask_again_for_what_was_done_is_no_refusal(tmp_path: Path) -> None:
+    def done(log: Log) -> None:
+        place = next(at for at, packet in enumerate(log.packets) if isinstance(packet.data, Say))
+        say = log.packets[place]
+        outcome = Outcome(1, 99, "Command", "turn", "done")
+        log.packets.insert(place, Packet(FEEDBACK, say.t, say.at, 0, 0, outcome))
+        numbered(log)
+
+    again = spoken(2, 8000, 9500, "what time is it in paris")
+    first, *_ = told(tmp_path, [*ASKED, *again], ["Done."], change=done)
+    assert (first.name, first.why) == ("", "asked again for what was done")
+    greeting = [*spoken(1, 1000, 2000, "hello there"), *spoken(2, 8000, 9000, "hello there")]
+    first, *_ = told(tmp_path, greeting, ["Hello."])
+    assert (first.name, first.why) == ("", "a greeting again")
+
+
+def numbered(log: Log) -> None:
+    """Give the packets of `log` new numbers after some were put in."""
+    seqs: dict[str, int] = {}
+    packets = list(log.packets)
+    log.packets.clear()
+    for order, packet in enumerate(packets):
+        seq = seqs.get(packet.topic.name, 0)
+        seqs[packet.topic.name] = seq + 1
+        log.packets.append(Packet(packet.topic, packet.t, packet.at, seq, order, packet.data))
+
+
 def test_a_recording_that_ends_tells_nothing(tmp_path: Path) -> None:
     (only,) = told(tmp_path, ASKED, ["It is ten past four."], tail_ms=5000)
     assert (only.name, only.why) == ("", "the recording ends")
@@ -171,7 +198,7 @@ def test_a_pair_is_two_answers_to_the_same_request(tmp_path: Path) -> None:
     assert found.turns == 4
     assert found.paired == 2
     assert [record["label"] for record in found.unpaired] == [True]  # good morning, and then something else
-    assert found.told() == "4 turns: 1 pairs (2 turns), 1 unpaired, 1 not told (1 nobody said anything more)"
+    assert found.told() == "4 turns: 1 pair (2 turns), 1 unpaired, 1 not told (1 nobody said anything more)"
 
 
 @pytest.mark.parametrize(
@@ -219,8 +246,7 @@ def test_the_prompt_is_what_the_model_was_asked(tmp_path: Path) -> None:
     def with_model(log: Log) -> None:
         commit = next(packet for packet in log.packets if isinstance(packet.data, TurnCommitted))
         early = Ask({"messages": [{"role": "user", "content": "what time"}]}, purpose="draft", turn=1, id=90)
-        packets = list(log.packets)
-        place = packets.index(commit)
+        place = log.packets.index(commit)
         new: list[tuple[int, Any, Any]] = [
             (place, ACTION, early),
             (place + 1, ACTION, Ask({"messages": asked}, turn=1, id=91)),
@@ -228,13 +254,8 @@ def test_the_prompt_is_what_the_model_was_asked(tmp_path: Path) -> None:
             (place + 1, FEEDBACK, Delta(1, 91, 1, " Or so, I think.")),
         ]
         for at, topic, data in reversed(new):
-            packets.insert(at, Packet(topic, commit.t, commit.at, 0, 0, data))
-        log.packets.clear()
-        seqs: dict[str, int] = {}
-        for order, packet in enumerate(packets):
-            seq = seqs.get(packet.topic.name, 0)
-            seqs[packet.topic.name] = seq + 1
-            log.packets.append(Packet(packet.topic, packet.t, packet.at, seq, order, packet.data))
+            log.packets.insert(at, Packet(topic, commit.t, commit.at, 0, 0, data))
+        numbered(log)
 
     scene = [*ASKED, *spoken(2, 8000, 9000, "thank you")]
     first, *_ = exported(tmp_path, scene, ["It is four."], change=with_model).unpaired
@@ -313,7 +334,7 @@ def test_the_command_writes_lines_of_json(tmp_path: Path, capsys: pytest.Capture
     (pair,) = map(json.loads, (tmp_path / "p.jsonl").read_text().splitlines())
     assert set(pair) == {"prompt", "chosen", "rejected", "metadata"}
     output = capsys.readouterr()
-    assert "3 turns: 1 pairs (2 turns), 0 unpaired, 1 not told" in output.out
+    assert "3 turns: 1 pair (2 turns), 0 unpaired, 1 not told" in output.out
     assert "counts once" in output.err
     assert run(str(path), "--unpaired") == 0
     output = capsys.readouterr()

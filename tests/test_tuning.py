@@ -360,6 +360,22 @@ def test_the_command_writes_what_can_be_used(
     assert report["proposals"][0]["row"]["cut"]["of"] == report["held_out"]
 
 
+def test_what_is_may_be_a_fusion_already(
+    homes: Callable[[str], list[Path]], fusion: Fusion, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "turns.json").write_text(fusion.text())
+    (tmp_path / "agent.toml").write_text(f'[turns]\nfusion = "{tmp_path / "turns.json"}"\n')
+    paths = map(str, homes("slow"))
+    run(*paths, "--config", str(tmp_path / "agent.toml"), "--no-model", "--out", str(tmp_path / "out"))
+    table = capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["now"]["cut"]["count"] != 17, "other than by the rules"
+    assert "nothing was fitted to" in table
+    (tmp_path / "turns.json").write_text("{}")
+    with pytest.raises(FusionError, match=r"turns\.json"):
+        run(str(homes("slow")[0]), "--config", str(tmp_path / "agent.toml"), "--no-model")
+
+
 def test_the_command_recommends_nothing_on_noise(
     homes: Callable[[str], list[Path]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

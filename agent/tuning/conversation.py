@@ -77,6 +77,7 @@ class Answer:
 
     asks: of a model, drafts among them, and when
     sound_ns: when its first sample was heard, None if none was;  done_at: when its newest `Say` ended
+    acted: a tool or a motion was done
     """
 
     turn: int
@@ -89,6 +90,7 @@ class Answer:
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     sound_ns: int | None = None
     done_at: int = 0
+    acted: bool = False
     cut: OverlapCut | None = None
     cut_at: int = 0
 
@@ -153,8 +155,11 @@ class Conversation:
 
     def next_turn(self, after: PersonTurn) -> PersonTurn | None:
         """The next thing that somebody said to the agent, however that ended."""
-        later = (each for each in self.turns.values() if each.turn > after.turn and each.dropped not in UNHEARD)
-        return min(later, key=lambda each: each.turn, default=None)
+        for number in range(after.turn + 1, max(self.turns, default=0) + 1):
+            later = self.turns.get(number)
+            if later is not None and later.dropped not in UNHEARD:
+                return later
+        return None
 
     def take(self, packet: Packet[Any]) -> None:
         """Sort in one packet."""
@@ -207,6 +212,8 @@ class Conversation:
                 answer.sound_ns = t if answer.sound_ns is None else min(t, answer.sound_ns)
             case Played(id=number) if any(say.id == number for say in answer.says):
                 answer.played.append(data)
+            case Outcome(action="Call" | "Command", status="done"):
+                answer.acted = True
             case Outcome(action="Say", id=number) if any(say.id == number for say in answer.says):
                 answer.outcomes[number] = data
                 if len(answer.outcomes) == len(answer.says):

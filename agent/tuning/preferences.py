@@ -35,13 +35,18 @@ class Preferences(Struct, frozen=True):
     untold: dict[str, int]
 
     def told(self) -> str:
-        """Such as "12 turns: 3 pairs (5 turns), 4 unpaired, 3 not told (2 the recording ends, 1 …)"."""
+        """Such as "12 turns: 3 pairs (5 turns), 4 unpaired, 3 not told (2 the recording ends, …)"."""
         left = sum(self.untold.values())
         why = ", ".join(f"{count} {reason}" for reason, count in self.untold.items())
         return (
-            f"{self.turns} turns: {len(self.pairs)} pairs ({self.paired} turns), {len(self.unpaired)} unpaired, "
+            f"{_many(self.turns, 'turn')}: {_many(len(self.pairs), 'pair')} ({_many(self.paired, 'turn')}), "
+            f"{len(self.unpaired)} unpaired, "
             f"{left} not told" + (f" ({why})" if why else "")
         )
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
 def preferences(
@@ -86,7 +91,14 @@ def _better(conversation: Conversation, found: list[Reaction]) -> Reaction | Non
     return None
 
 
-_NO_ANSWER = frozenset({"the person had not finished", "nothing of it was heard", "the agent spoke unasked"})
+_NO_ANSWER = frozenset(
+    {
+        "the person was not understood",
+        "the person had not finished",
+        "nothing of it was heard",
+        "the agent spoke unasked",
+    }
+)
 
 
 def _follows(conversation: Conversation, asked: Reaction, later: Reaction) -> bool:
@@ -134,7 +146,6 @@ def _where(conversation: Conversation, reaction: Reaction) -> Record:
     generated = "" if ask is None else conversation.deltas.get(ask.id, "")
     return {
         "recording": conversation.digest,
-        "started": conversation.started.isoformat(),
         "turn": reaction.turn,
         "reaction": reaction.name,
         "said": reaction.said,
@@ -162,15 +173,15 @@ def _prompt(conversation: Conversation, answer: Answer) -> list[Record]:
     if isinstance(messages, list) and messages and all(isinstance(each, dict) for each in messages):
         return [_text_only(each) for each in messages]
     dialogue: list[Record] = []
-    for earlier in sorted(conversation.answers.values(), key=lambda each: each.turn):
-        if earlier.turn >= answer.turn:
-            break
+    numbers = sorted(number for number in conversation.answers if number < answer.turn)
+    for earlier in (conversation.answers[number] for number in numbers[-REMEMBERED:]):
         if earlier.asked.reason != "unasked":
             dialogue.append({"role": "user", "content": earlier.asked.text or earlier.asked.guess})
         if said := _heard_by(earlier, answer.asked_at):
             dialogue.append({"role": "assistant", "content": said})
     dialogue.append({"role": "user", "content": answer.asked.text or answer.asked.guess})
-    return dialogue[-REMEMBERED:]
+    newest = dialogue[-REMEMBERED:]
+    return newest[next(place for place, each in enumerate(newest) if each["role"] == "user") :]
 
 
 def _heard_by(answer: Answer, at: int) -> str:

@@ -3,6 +3,7 @@
 Rules, in this order, and each with its evidence:
 - cut off, or the answer was heard in no part: nothing is said of the answer ("not told")
 - "interrupted": an overlap ended it, before `NEARLY` of its words were heard, or a stop did
+- a greeting, or a request that was carried out, said again is no refusal ("not told")
 - "corrected": the next turn takes something back ("no, I meant ...");  "repeated", "rephrased": it asks the same again
 - "thanked": it is nothing but thanks or praise;  "agreed": nothing but a yes, and nothing had been asked
 - "waited": it was heard to its end, and the person went on with something else
@@ -115,6 +116,8 @@ def _reaction(conversation: Conversation, answer: Answer, within_s: float) -> Re
     followed = None if person is None else after(conversation, person)
     if followed is not None and followed.verdict == "went_on":
         return told("", "the person had not finished")
+    if not base.text:
+        return told("", "the person was not understood")
     if not heard:
         return told("", "nothing of it was heard")
     language, lists = conversation.language, wording(conversation.language)
@@ -123,6 +126,10 @@ def _reaction(conversation: Conversation, answer: Answer, within_s: float) -> Re
     again = same_request(base.text, said, language)
     alike: Facts = {"similarity": round(likeness(base.text, said, language), 3)}
     cut = answer.cut
+    if again in ("same", "rephrased") and lists.greets(said):
+        return told("", "a greeting again", said)
+    if again in ("same", "rephrased") and answer.acted and whole:
+        return told("", "asked again for what was done", said)
     if cut is not None and not whole:
         into: Facts = {"reason": cut.reason, "into_s": round((answer.cut_at - start) / SECOND, 3)}
         if lists.corrects(said):

@@ -48,7 +48,7 @@ def preferences(arguments: argparse.Namespace) -> int:
             raise OutputError(f"cannot write {arguments.out}: {error.strerror or error}") from error
     lines = [found.told()]
     if arguments.out:
-        lines.append(f"wrote {arguments.out}: {len(records)} {'unpaired' if arguments.unpaired else 'pairs'}")
+        lines.append(f"wrote {arguments.out}: {len(records)} {'single answers' if arguments.unpaired else 'pairs'}")
     Terminal(stderr=not arguments.out).print("\n".join(lines), markup=False, soft_wrap=True)
     return OK
 

@@ -90,7 +90,7 @@ def _cells(row: Row) -> list[str]:
     if row.cut.count == 0 and row.said:
         cut += f" (at most {min(1.0, 3 / row.said):.1%})"  # the rule of three: no bootstrap knows what never happened
     elif row.cut.rate is not None and row.cut.low is not None and row.cut.high is not None:
-        cut += f": {row.cut.rate:.1%} ({row.cut.low:.1%} to {row.cut.high:.1%})"
+        cut += f": {row.cut.rate:.1%} ({100 * row.cut.low:.1f} to {100 * row.cut.high:.1f})"
     median = "-" if row.median_ms is None else f"{row.median_ms:.0f} ms"
     if row.interval is not None:
         median += f" ({row.interval[0]:.0f} to {row.interval[1]:.0f})"

@@ -34,6 +34,12 @@ _AGREEING = {
     "fr": "oui|ouais|d'accord|ok|exact|exactement|c'est ça|bien|je vois|entendu|ah|bon",
     "es": "sí|si|vale|ok|de acuerdo|exacto|correcto|bien|claro|entiendo|ya veo|ah|bueno",
 }
+_GREETING = {
+    "en": "hello|hello there|hi|hi there|hey|good morning|good evening|good afternoon|good night|goodbye|bye|bye bye",
+    "de": "hallo|hi|guten morgen|guten tag|guten abend|gute nacht|tschüss|auf wiedersehen|servus|moin",
+    "fr": "bonjour|salut|bonsoir|bonne nuit|au revoir|coucou",
+    "es": "hola|buenos días|buenas tardes|buenas noches|adiós|hasta luego|buenas",
+}
 _NUMBERS = {
     "en": """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen
         seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million half
@@ -86,6 +92,7 @@ class Wording(Struct, frozen=True):
     correcting: Phrases
     thanking: Phrases
     agreeing: Phrases
+    greeting: Phrases
     numbers: frozenset[str]
     contrasts: frozenset[str]
     negating: frozenset[str]
@@ -105,6 +112,11 @@ class Wording(Struct, frozen=True):
         words = plain_words(text)
         some = any(words[at : at + len(each)] == each for each in self.thanking for at in range(len(words)))
         return some and _made_of(words, self.thanking | self.agreeing)
+
+    def greets(self, text: str) -> bool:
+        """Whether `text` is nothing but a greeting."""
+        words = plain_words(text)
+        return bool(words) and _made_of(words, self.greeting)
 
     def agrees(self, text: str) -> bool:
         """Whether `text` is nothing but agreement."""
@@ -126,6 +138,7 @@ def wording(language: str) -> Wording:
         phrases(_CORRECTING),
         phrases(_THANKING),
         phrases(_AGREEING),
+        phrases(_GREETING),
         words(_NUMBERS),
         words(_CONTRASTS),
         words(_NEGATING),
