@@ -23,6 +23,8 @@ from streams.worker import Worker
 
 AT_ONCE = 8
 """How many calls with a time limit run at the same time, unless a toolbox says otherwise."""
+STUCK = 16
+"""How many calls of one function may be given up and still hold a thread, before it is not called any more."""
 
 
 class Tool(NamedTuple):
@@ -135,9 +137,10 @@ class Toolbox:
     A call ends as "refused" (no such tool, wrong arguments, an id seen before: nothing was done), "done" with what
     the function returned, "failed" with the exception's type and message, or "timeout". Its effect is told by its
     `Outcome` before anybody can speak of it. A coroutine function runs on the loop and is cancelled by a cut or a
-    timeout; any other runs in a thread of its own, which cannot be stopped: only its result is dropped. A function
-    that ends by a `CancelledError` of its own was taken back by another call, and ends as "cut". With a result that is
-    no JSON (NaN is none) it has "failed"; of one over `results.RESULT_BYTES` the beginning is kept.
+    timeout; any other runs in a thread of its own, which cannot be stopped: only its result is dropped, and one that
+    keeps many threads is refused until they are back. A function that ends by a `CancelledError` of its own was taken
+    back by another call, and ends as "cut". With a result that is no JSON (NaN is none) it has "failed"; of one over
+    `results.RESULT_BYTES` the beginning is kept.
     `Halt` is for motions and leaves calls alone; the end of the session cancels them.
     """
 
@@ -157,8 +160,10 @@ class Toolbox:
         self._clock = clock
         self._publisher = publisher
         self._begun = False
+        self._at_once = at_once
         self._seen: set[int] = set()
         self._turns = asyncio.Semaphore(at_once)
+        self._threads: dict[str, set[object]] = {}  # by tool, those in which a function has not come back
         self.add(tools)
 
     # --- what there is
@@ -230,6 +235,10 @@ class Toolbox:
             return _ended(action, "refused", f"wrong arguments for {action.name}: {error}")
         if number := refused_number(action.arguments):
             return _ended(action, "refused", f"wrong arguments for {action.name}: {number} is no number in JSON")
+        if len(self._threads.get(action.name, ())) >= STUCK + self._at_once:
+            return _ended(
+                action, "refused", f"more than {STUCK} calls of {action.name} have not come back: it is stuck"
+            )
         if action.id:
             self._seen.add(action.id)
         if chosen.clock:
@@ -268,8 +277,9 @@ class Toolbox:
             waiting: Awaitable[Any] = function()
             return fitted(await waiting)
         worker = Worker(self._clock, f"tool-{chosen.name}")  # one that is stuck holds up no other
+        threads = self._threads.setdefault(chosen.name, set())
         try:
-            return await worker.work(chosen.cost, _made, function)
+            return await worker.work(chosen.cost, _made, function, threads)
         finally:
             worker.abandon()
 
@@ -289,12 +299,16 @@ class Toolbox:
         """Nothing: a function that still runs has a thread of its own, and nobody waits for it."""
 
 
-def _made(function: Callable[[], Any]) -> tuple[Any, str]:
-    """Call `function` in the thread of the call, where a large result holds up nobody."""
+def _made(function: Callable[[], Any], threads: set[object]) -> tuple[Any, str]:
+    """Call `function` in the thread of the call, where a large result holds up nobody; it is in `threads` meanwhile."""
+    here = object()
+    threads.add(here)
     try:
         return fitted(function())
     except SystemExit as error:  # an event loop would end with it
         raise RuntimeError(f"it wanted to end the process: SystemExit({error.code!r})") from error
+    finally:
+        threads.discard(here)
 
 
 def _ended(call: Call, status: Any, detail: str, result: Any = None) -> Outcome:

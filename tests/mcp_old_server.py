@@ -24,7 +24,9 @@ def answer(number: Any, text: str) -> None:
 
 
 def tools(cursor: str) -> dict[str, Any]:
-    listed = [{"name": name, "inputSchema": {"type": "object"}} for name in ["ask", "wait", "what", "change", *extra]]
+    listed = [
+        {"name": name, "inputSchema": {"type": "object"}} for name in ["ask", "wait", "what", "change", "leave", *extra]
+    ]
     odd = [
         {"name": "a.b/c", "inputSchema": {"type": "object"}},
         {"name": "a_b.c", "inputSchema": {"type": "object"}},
@@ -46,6 +48,9 @@ def call(number: Any, name: str) -> None:
         for _ in range(50):
             send({"method": "notifications/tools/list_changed"})
         answer(number, "changed")
+    elif name == "leave":
+        answer(number, "goodbye")
+        sys.exit()
     elif name != "wait":
         answer(number, name)
 

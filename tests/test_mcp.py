@@ -151,6 +151,19 @@ def test_a_server_that_dies_in_a_call_is_started_again(monkeypatch: pytest.Monke
     assert back.where == "mcp:odd"
 
 
+def test_a_server_that_leaves_while_nothing_is_asked_is_noticed() -> None:
+    async def scene(room: Room) -> None:
+        await room.until(lambda: room.box.tools)
+        assert (await room.call("old__leave")).result == "goodbye"
+        await room.until(lambda: not room.box.tools)
+        await room.until(lambda: room.of(Recovered) and room.box.tools)
+
+    room = visit({"old": program(OLD, tools=("leave", "what"))}, scene)
+    (fault,) = room.of(Fault)
+    assert fault.message == "MCP server 'old': it has gone. Its tools are away until it answers."
+    assert [len(each.offers) for each in room.of(Offered)] == [0, 2, 0, 2]
+
+
 def test_a_server_that_cannot_be_started_is_told_once_and_holds_up_nothing() -> None:
     silent = McpServer(command=sys.executable, args=("-c", "import sys; sys.stdin.read()"), tools=("*",), start_s=1)
     gone = McpServer(command=sys.executable, args=("-c", "import sys; sys.exit('no such disk')"), tools=("*",))

@@ -14,7 +14,7 @@ import pytest
 from embodied.body import Body
 from embodied.errors import ToolError
 from embodied.results import RESULT_BYTES, clean
-from embodied.toolbox import Toolbox, tool
+from embodied.toolbox import STUCK, Toolbox, tool
 from streams.bus import Bus
 from streams.clock import SECOND, Clock, run
 from streams.recording import Recorder, Recording
@@ -125,6 +125,29 @@ def test_who_waits_too_long_for_a_turn_is_given_up_and_nothing_is_done() -> None
     assert third.status == "timeout"
     assert third.detail.endswith("nothing was done")
     assert begun == ["a", "b"]
+
+
+def test_a_function_that_keeps_its_threads_is_not_called_any_more() -> None:
+    let_go = threading.Event()
+
+    def stuck() -> None:
+        let_go.wait(20)
+
+    async def main() -> tuple[list[Outcome], Outcome]:
+        box = Toolbox([tool(stuck, timeout_s=0.01)], Clock(), at_once=1)
+        outcomes = [await box.perform(Call("stuck", id=number)) for number in range(1, STUCK + 4)]
+        let_go.set()
+        while (last := await box.perform(Call("stuck", id=99))).status == "refused":  # noqa: ASYNC110 - threads
+            await asyncio.sleep(0.01)  # until some are back
+        return outcomes, last
+
+    try:
+        outcomes, last = run(main())
+    finally:
+        let_go.set()
+    assert [each.status for each in outcomes] == ["timeout"] * (STUCK + 1) + ["refused"] * 2
+    assert outcomes[-1].detail == "more than 16 calls of stuck have not come back: it is stuck"
+    assert last.status in ("done", "timeout")
 
 
 def long_text() -> str:
