@@ -16,7 +16,7 @@ from agent.session import Log, Session
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnConfig, TurnTaker
 from streams.recording import Header
-from streams.types import Percept
+from streams.types import Manner, Percept
 from tests.scenes import Percepts, spoken
 from tests.sessions import STARTED, tape
 from tests.test_conversation import Echo, Mouth
@@ -109,17 +109,22 @@ def live(
     scene: list[tuple[float, float, Percept]],
     *,
     config: TurnConfig | None = None,
+    manner: Manner | None = None,
     day: int = 0,
     policy: Echo | None = None,
     tail_ms: float = 4000,
 ) -> Log:
     """Hold `scene` as a session, and write its recording."""
     log, words, turns = Log(), stop_words("en"), config or TurnConfig()
-    conductor = Conductor(TurnTaker(turns, stop_words=words), policy or Echo(), Reflex(words))
+    conductor = Conductor(TurnTaker(turns, stop_words=words, manner=manner), policy or Echo(), Reflex(words))
     source = Percepts(scene, tail_ms=tail_ms)
     Session(sources=[source], encoders=[], conductor=conductor, body=Mouth(), taps=[log]).run(speed=None)
     started: datetime = STARTED + timedelta(days=day)
-    tape(path, list(log.packets), header=Header(started=started, config=Config(turns=turns).text()))
+    tape(
+        path,
+        list(log.packets),
+        header=Header(started=started, config=Config(turns=turns, manner=manner or Manner()).text()),
+    )
     return log
 
 

@@ -29,7 +29,7 @@ from policies.turn_model import read as read_fusion
 from policies.turns import TurnConfig
 from streams.clock import MS
 from streams.errors import DependencyMissing, RecordingError
-from streams.types import TurnCommitted
+from streams.types import Adjusted, Manner, TurnCommitted
 from tests.households import Piece, household, live, scene_of
 
 GRACE_MS = float(TurnConfig().final_grace_ms)
@@ -96,6 +96,16 @@ def test_other_settings_give_the_waits_that_the_turn_taker_then_has(tmp_path: Pa
     for silence, computed in zip(silences, taken):
         commit = commits[silence.moments[-1].text]
         assert computed == pytest.approx((commit.at - commit.data.end_ns) / MS, abs=0.001)
+
+
+def test_patience_counts_from_when_it_is_adjusted(tmp_path: Path) -> None:
+    scene = scene_of([[SURE], [SURE], [SURE]])
+    scene.append((10_000, 10_000, Adjusted(Manner(patience=0.8))))
+    live(tmp_path / "r.mcap", scene, manner=Manner(patience=2.0))
+    silences = of([tmp_path / "r.mcap"]).silences
+    assert [silence.patience for silence in silences] == [2.0, 2.0, 0.8]
+    taken = Table(silences).taken_ms(TurnConfig(), GRACE_MS)
+    assert list(taken) == pytest.approx([silence.committed_ms for silence in silences], abs=0.001)
 
 
 MANY = [

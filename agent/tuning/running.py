@@ -67,6 +67,9 @@ def tune(arguments: argparse.Namespace) -> int:
         settings = configuration.load(Path(arguments.config))
     else:
         settings = max(conversations, key=lambda each: each.started).settings
+        if any(each.settings.turns != settings.turns for each in conversations):
+            note = "the recordings were held with different settings of [turns]: those of the newest are to be improved"
+            Terminal(stderr=True).print(note, markup=False, soft_wrap=True)
     found = examples(conversations)
     if not found.silences:
         left = ", ".join(f"{count} {why}" for why, count in found.untold.items())
