@@ -11,6 +11,7 @@ from agent.errors import ConfigError
 from agent.parts import kept, models_of, sentences
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
+from embodied.mcp import McpSection, McpTools
 from embodied.ports import Actuator
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
@@ -41,7 +42,8 @@ class AgentBody:
     """The body of the configuration: voice and speaker, toolbox, and what moves. Made when the session starts.
 
     tools: functions a policy may `Call`, besides the default ones (`embodied.toolbox.tool` says what they look like)
-    installed: also those of installed packages (entry points `visavis.tools`), where `tools` has none of their name
+    installed: also those of installed packages (entry points `visavis.tools`), where `tools` has none of their name,
+        and those of the MCP servers of section `mcp`
     speaker: makes what the voice comes out of, at the voice's rate (default: the simulated one)
     model: makes what answers questions (default: that of section `llm`, where the policy is a language model's)
     taps: what the body itself wants to see of the session;  sees: pictures will come in (`assemble` knows)
@@ -59,6 +61,7 @@ class AgentBody:
     ) -> None:
         self.config = config
         self.sees = False
+        self._mcp = config.mcp if installed else McpSection()
         self._pictures = NewestPicture()
         self._model = model if model or config.policy.engine != "llm" else self._configured_model
         self.taps: list[Tap] = [self._pictures] if self._model is not None else []
@@ -84,7 +87,8 @@ class AgentBody:
         config = self.config
         speaker = self._speaker(publisher, clock, self.voice.rate)
         speech = SpeechActuator(self.voice, speaker, publisher, clock)
-        actuators: list[Any] = [speech, Toolbox([*default_tools(speech), *self.tools], clock)]
+        toolbox = Toolbox([*default_tools(speech), *self.tools], clock, publisher)
+        actuators: list[Any] = [speech, toolbox]
         if config.body.motion != "none":
             make = registry.find("actuators", config.body.motion, "body.motion")
             actuators.append(make(config, publisher, clock))
@@ -93,10 +97,11 @@ class AgentBody:
         if self.sees and self._model is not None:
             publisher.publish(FEEDBACK, clock.now(), Offered(CAMERA, ()))
         for each in actuators:
-            if (offers := getattr(each, "offers", None)) is not None:
+            if each is not toolbox and (offers := getattr(each, "offers", None)) is not None:
                 publisher.publish(FEEDBACK, clock.now(), Offered(each.name, offers()))
+        toolbox.begin()  # it tells what it offers, now and whenever that changes
         body = Body(actuators)
-        async with speaker.device():
+        async with speaker.device(), McpTools(self._mcp, toolbox, publisher, clock):
             try:
                 await body.run(lane, publisher, clock)
             finally:

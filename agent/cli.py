@@ -114,6 +114,8 @@ def _servers(commands: Commands) -> None:
 
 def _recordings(commands: Commands) -> None:
     """Commands on recordings."""
+    from agent.tuning.command import add as tuning
+
     events = commands.add_parser("events", help="the timeline of a recording")
     events.add_argument("recording", metavar="REC.mcap")
     events.add_argument("--json", action="store_true", help="one JSON object a line: the stable contract for tools")
@@ -128,6 +130,8 @@ def _recordings(commands: Commands) -> None:
     captions.add_argument("--person", metavar="NAME", help="what the person is called (default: Person)")
     captions.add_argument("--agent", metavar="NAME", help="what the agent is called (default: Agent)")
     captions.set_defaults(command=_captions)
+
+    tuning(commands)
 
     recover = commands.add_parser("recover", help="make a whole file of a torn or damaged recording")
     recover.add_argument("recording", metavar="REC.mcap")
@@ -144,6 +148,8 @@ def _surroundings(commands: Commands) -> None:
 
     doctor = commands.add_parser("doctor", help="what is installed, what is wrong, and the command that mends it")
     doctor.add_argument("--json", action="store_true")
+    _config(doctor)
+    _mind(doctor)
     doctor.set_defaults(command=_doctor)
 
     graph = commands.add_parser("graph", help="who reads and writes what")

@@ -22,6 +22,7 @@ from agent.errors import ConfigError
 from agent.realtime.limits import RealtimeConfig
 from agent.settings import apply, build, prune, read_toml
 from agent.wyoming.settings import WyomingConfig
+from embodied.mcp import McpSection
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.llm.settings import LlmConfig
@@ -147,6 +148,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySection = field(default_factory=PolicySection)
     llm: LlmConfig = field(default_factory=LlmConfig)
     manner: Manner = field(default_factory=Manner)
+    mcp: McpSection = field(default_factory=McpSection)
     reflex: ReflexSection = field(default_factory=ReflexSection)
     voice: VoiceSection = field(default_factory=VoiceSection)
     speaker: SpeakerSection = field(default_factory=SpeakerSection)

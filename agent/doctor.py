@@ -20,6 +20,7 @@ from rich.text import Text
 
 from agent.checkup import Check, here, probe, run
 from agent.doctor_devices import cameras, sound, sound_server
+from policies.llm.settings import LlmConfig
 from streams import models
 from streams.errors import VisavisError
 from streams.models import Entry
@@ -29,7 +30,8 @@ from streams.recording.header import installed
 NEEDED_MODELS = ("silero-vad", "smart-turn")  # of the default configuration; here, so that nothing heavy is imported
 NEEDED_EXTRAS = ("files", "speech", "voice")
 OPTIONAL_EXTRAS = (
-    "live", "vision", "web", "wyoming", "fallback", "miniaudio", "pyaudio", "livekit", "sherpa", "moonshine",
+    "live", "vision", "web", "llm", "mcp", "wyoming", "fallback", "miniaudio", "pyaudio", "livekit", "sherpa",
+    "moonshine", "transformers", "train",
 )  # fmt: skip
 FIRST = {"pyaudio": "sudo apt-get install portaudio19-dev gcc python3-dev && "}  # what pip cannot install by itself
 VOICE_MEND = "pip install --force-reinstall espeakng-loader"  # of visavis itself no package index may know
@@ -232,6 +234,22 @@ def disk(name: str, folder: Path, least_mb: int = FREE_MB) -> Check:
 
 def _existing(folder: Path) -> Path:
     return next((each for each in (folder, *folder.parents) if each.exists()), folder)
+
+
+def language_model(config: LlmConfig) -> Iterator[Check]:
+    """What the language model can do: it is asked. Takes as long as it takes to load the model, within bounds."""
+    if config.engine != "openai":
+        yield Check("language model", True, f"engine {config.engine}: only servers are asked")
+        return
+    from policies.models.probe import look  # noqa: PLC0415 - it needs a package
+
+    try:
+        found = look(config)
+    except VisavisError as error:
+        yield Check("language model", False, str(error))
+        return
+    for finding in found.findings:
+        yield Check(finding.name, finding.ok, finding.detail, finding.mend)
 
 
 # --- how to look

@@ -69,7 +69,11 @@ def prune(tables: dict[str, Any], kind: Any, path: str = "") -> tuple[dict[str, 
             dropped.append(f"{path}{name}")
             continue
         struct = _struct(fields[name])
-        if struct is not None and isinstance(value, dict):
+        if struct is not None and isinstance(value, dict) and _is_table(fields[name]):
+            pruned = {own: prune(each, struct, f"{path}{name}.{own}.") for own, each in value.items()}
+            value = {own: each for own, (each, _) in pruned.items()}  # noqa: PLW2901
+            dropped += [lost for _, below in pruned.values() for lost in below]
+        elif struct is not None and isinstance(value, dict):
             value, below = prune(value, struct, f"{path}{name}.")  # noqa: PLW2901
             dropped += below
         kept[name] = value
@@ -86,11 +90,19 @@ def _check_names(tables: dict[str, Any], kind: Any, path: str, where: str) -> No
             raise ConfigError(f"{where}: unknown key {key}: {hint}")
         struct = _struct(fields[name])
         if struct is not None and isinstance(value, dict):
-            _check_names(value, struct, f"{key}.", where)
+            named = value if _is_table(fields[name]) else {"": value}
+            for own, each in named.items():
+                if isinstance(each, dict):
+                    _check_names(each, struct, f"{key}.{own}." if own else f"{key}.", where)
+
+
+def _is_table(annotation: Any) -> bool:
+    """Whether it is a table of structs under names of the user's own, `dict[str, X]`."""
+    return get_origin(annotation) is dict
 
 
 def _struct(annotation: Any) -> Any:
-    """The struct class in an annotation such as `X` or `X | None`."""
+    """The struct class in an annotation such as `X`, `X | None` or `dict[str, X]`."""
     for option in (annotation, *get_args(annotation)):
         if get_origin(option) is None and isinstance(option, type) and issubclass(option, msgspec.Struct):
             return option

@@ -89,7 +89,8 @@ def doctor(arguments: argparse.Namespace) -> int:
     """`visavis doctor`: exit 0 if healthy, 1 if something needs mending."""
     from agent import doctor as health
 
-    checks = health.checks()
+    settings = configuration.load(Path(arguments.config) if arguments.config else None, arguments.set)
+    checks = [*health.checks(), *(health.language_model(settings.llm) if settings.policy.engine == "llm" else ())]
     if arguments.json:
         print(msgspec.json.encode(checks).decode())  # noqa: T201
     else:
