@@ -1,5 +1,6 @@
 """From a configuration to a session: which parts there are and how they are wired. Composition only."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -101,10 +102,12 @@ class AgentBody:
                 publisher.publish(FEEDBACK, clock.now(), Offered(each.name, offers()))
         toolbox.begin()  # it tells what it offers, now and whenever that changes
         body = Body(actuators)
-        async with speaker.device(), McpTools(self._mcp, toolbox, publisher, clock):
+        async with speaker.device(), McpTools(self._mcp, toolbox, publisher, clock), asyncio.TaskGroup() as group:
+            warming = group.create_task(_warm(actuators, clock), name="warming up")
             try:
                 await body.run(lane, publisher, clock)
             finally:
+                warming.cancel()
                 await body.aclose()
 
     def _configured_model(self, publisher: Publisher, clock: Clock, pictures: Pictures) -> Actuator:
@@ -118,6 +121,15 @@ class AgentBody:
         return SimulatedSpeaker(
             publisher, clock, rate, block_ms=section.block_ms, latency_blocks=section.latency_blocks
         )  # fmt: skip
+
+
+async def _warm(actuators: Sequence[Any], clock: Clock) -> None:
+    """Let those that can make ready do so, that the first turn need not wait for it: connect, read a model."""
+    if not clock.virtual:
+        async with asyncio.TaskGroup() as group:
+            for each in actuators:
+                if (warm := getattr(each, "warm", None)) is not None:
+                    group.create_task(warm(), name=f"warming up {each.name}")
 
 
 def hearing(config: Config) -> list[Encoder]:
@@ -207,6 +219,7 @@ def header(config: Config, started: datetime, assignments: Sequence[str] = (), *
     hashes = {name: models.fingerprint(name) for name in models_of(config)}
     extra["sentences"] = sentences(config).digest
     overrides = dict(assignment.split("=", 1) for assignment in assignments)
-    if "camera.source" in overrides:
-        overrides["camera.source"] = anonymous(overrides["camera.source"])
+    for key in ("camera.source", "llm.url"):
+        if key in overrides:
+            overrides[key] = anonymous(overrides[key])
     return Header.now(started, config=kept(config).text(), overrides=overrides, models=hashes, extra=extra)
