@@ -39,6 +39,7 @@ from streams.topics import AUDIO, FEEDBACK, PERCEPT, VOICE, Topic
 from streams.types import Audio, Offer, Offered, Outcome, Percept, Played, Samples
 
 server = pytest.importorskip("websockets.asyncio.server")
+exceptions = pytest.importorskip("websockets.exceptions")
 RATE = 24_000
 WORD = RATE // 5
 Script = Callable[["Talk"], Awaitable[None]]
@@ -195,7 +196,7 @@ class ModelServer:
                             await self._cancel()
                         elif event["type"] == "session.update" and "audio" in event["session"]:
                             await socket.send(json.dumps({"type": "session.updated", "session": event["session"]}))
-                except server.ConnectionClosed:
+                except exceptions.ConnectionClosed:
                     pass
         finally:
             self.open.discard(socket)
@@ -204,7 +205,7 @@ class ModelServer:
     async def _play(self, script: Script, talk: Talk) -> None:
         try:
             await script(talk)
-        except server.ConnectionClosed:
+        except exceptions.ConnectionClosed:
             pass
         talk.playing = False
 
@@ -241,7 +242,8 @@ class Hand:
     name = "hand"
     writes: tuple[Topic[Any], ...] = (AUDIO, VOICE, PERCEPT)
 
-    def __init__(self) -> None:
+    def __init__(self, level: int = 3000) -> None:
+        self._level = level
         self._ended = asyncio.Event()
         self.bus: Any = None
         self.clock: Any = None
@@ -259,7 +261,7 @@ class Hand:
         self.ready.set()
         start = clock.now() * 16 // 1_000_000
         while not self._ended.is_set():
-            samples = (3000 * np.sin(np.arange(start, start + 320) * 0.2)).astype(np.int16)
+            samples = (self._level * np.sin(np.arange(start, start + 320) * 0.2)).astype(np.int16)
             start += 320
             await clock.sleep_until(start * 1_000_000 // 16)
             bus.publish(AUDIO, start * 1_000_000 // 16, Audio(samples, 16000, start - 320))

@@ -85,6 +85,10 @@ class StreamedSound:
             self._pieces, self._waiting = [], 0
             self._changed.notify()
 
+    def cancelled(self) -> bool:
+        """Asked anew after every wait, for it may have happened meanwhile."""
+        return self._cancelled
+
     def chunks(self, rate: int, lead: int, wait: bool) -> Iterator[Chunk]:
         """See `embodied.ports.Sound`. lead: samples that are there before the first is given
 
@@ -98,13 +102,13 @@ class StreamedSound:
                     lambda: self._waiting >= wanted or self._over or self._cancelled,  # noqa: B023 - called here
                     self._patience if wait else 0,
                 )
-                if self._cancelled:
+                if self.cancelled():
                     return
                 if not ready and (wait or not self._waiting):
                     raise VoiceError(f"the model gave no more sound for {self._patience:g} s" if wait else _LATE)
                 if wait and wanted == 1:  # perhaps it is whole in a moment
                     self._changed.wait_for(lambda: self._over or self._cancelled, MOMENT_S)
-                    if self._cancelled:
+                    if self.cancelled():
                         return
                 samples = self._take(lead if wanted == lead else piece)
                 wanted = 1
