@@ -9,7 +9,7 @@ from agent import registry
 from agent.conductor import Conductor
 from agent.config import Config
 from agent.errors import ConfigError
-from agent.parts import kept, models_of, sentences
+from agent.parts import kept, models_of, sentences, with_fusion
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
 from embodied.mcp import McpSection, McpTools
@@ -171,7 +171,7 @@ def conductor(config: Config, started: datetime | None = None, policy: Policy | 
     if policy is None:
         policy = registry.find("policies", config.policy.engine, "policy.engine")(config, wall)
     reflex = Reflex(words, language=config.language, anywhere=config.reflex.anywhere)
-    turns = TurnTaker(config.turns, language=config.language, stop_words=words, manner=config.manner)
+    turns = TurnTaker(with_fusion(config.turns), language=config.language, stop_words=words, manner=config.manner)
     return Conductor(turns, policy, reflex)
 
 

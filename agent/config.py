@@ -178,6 +178,7 @@ OF_THE_BODY = frozenset({"voice", "speaker", "loudspeaker", "body"})
 _KEPT = (
     ("policy", "texts", {"policy.sentences", "policy.builtin", "language"}),
     ("speech", "jsgf_text", {"speech.jsgf"}),
+    ("turns", "fusion_text", {"turns.fusion"}),
 )
 
 
@@ -225,3 +226,6 @@ def _resolve(tables: dict[str, Any], folder: Path) -> None:
         policy["sentences"] = [str(folder / name) if isinstance(name, str) else name for name in policy["sentences"]]
     if isinstance(speech, dict) and isinstance(speech.get("jsgf"), str) and speech["jsgf"]:
         speech["jsgf"] = str(folder / speech["jsgf"])
+    turns = tables.get("turns")
+    if isinstance(turns, dict) and isinstance(turns.get("fusion"), str) and turns["fusion"]:
+        turns["fusion"] = str(folder / turns["fusion"])

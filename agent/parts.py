@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agent.config import Config
 from agent.errors import ConfigError
+from policies.turns import TurnConfig
 from streams import models
 from streams.clock import Clock
 from streams.errors import DependencyMissing, ModelMissing
@@ -174,7 +175,7 @@ def llm(config: Config, wall: Callable[[int], datetime]) -> "Policy":
     intents_ = intents(config, wall)
     assert isinstance(intents_, IntentsPolicy)
     return LlmPolicy(
-        config.llm, intents_, Consent(intents_.wanted), manner=config.manner, language=config.language, wall=wall
+        config.llm, intents_, Consent(intents_), manner=config.manner, language=config.language, wall=wall
     )  # fmt: skip
 
 
@@ -213,6 +214,15 @@ def _sentences(
     return Sentences.of(texts, language) if texts else Sentences.load(paths, language, builtin=builtin)
 
 
+def with_fusion(turns: TurnConfig) -> TurnConfig:
+    """`turns` with the text of its learnt fusion in it. Raises `FusionError`."""
+    from policies import turn_model
+
+    if not turns.fusion or turns.fusion_text:
+        return turns
+    return replace(turns, fusion_text=turn_model.read(Path(turns.fusion)))
+
+
 def kept(config: Config) -> Config:
     """`config` with the texts of its files in it: what a recording needs to be replayed without them.
 
@@ -226,6 +236,7 @@ def kept(config: Config) -> Config:
         llm=replace(config.llm, url=anonymous(config.llm.url)),
         policy=replace(config.policy, texts=sentences(config).texts),
         speech=replace(config.speech, jsgf_text=text),
+        turns=with_fusion(config.turns),
     )
 
 

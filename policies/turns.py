@@ -327,6 +327,7 @@ class TurnTaker:
             model=turn.stretches[-1].model,
             asked=self._asked,
             language=self._language,
+            spoken_ns=turn.spoken_ns,
         )
         until = turn.end_ns + round(judgement.wait_ns * self.manner.patience)
         decisions: list[Decision] = []
