@@ -5,25 +5,29 @@ differs from what was said is reported, and what was not understood is apologise
 Deterministic: the same packets and turns give the same actions.
 """
 
+import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from policies.answers import ANSWERS, Question
 from policies.motions import Motion, come_back, contradict, declared, move, report, turn_by
-from policies.reflex import Reflex, stop_words
+from policies.reflex import Reflex, find_stop, stop_words
 from policies.scene import MS, Done, Scene, Snapshot, Spoken
 from policies.sentences import Sentences, Understood
 from policies.splitting import Part, allowed, split
 from policies.troubles import Troubles
 from streams.packet import Packet
-from streams.types import Action, Command, Halt, Outcome, Say, TurnCommitted, Words
+from streams.types import Action, Call, Command, Halt, Outcome, Say, TurnCommitted, Words
 
 FORBIDDEN = "All right, I will not."
 UNCLEAR = "I did not understand, so I stay where I am."
+COURTESIES = frozenset({"greeting", "thanks", "yes"})
+"""What may stand beside something that is to be done."""
+_PLAIN = re.compile(r"(?:[^\W_]|[ .,!'’%]|(?<=\w)-)*")
 
 
 class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,13 +97,40 @@ class IntentsPolicy:
         """Whether a yes-or-no question is open."""
         return self._asked is not None
 
-    def wanted(self, turn: TurnCommitted) -> list[tuple[str, dict[str, Any]]]:
-        """The motion that the words of `turn` plainly ask for, as (name, arguments); none if they are anything else."""
+    def wanted(self, turn: TurnCommitted) -> list[Call | Command]:
+        """What the words of `turn` plainly ask to be done: motions, and calls of sentences of one's own.
+
+        All or nothing: none of it if any part of the turn was not understood, is a question or takes something back;
+        if it was not heard clearly; or if it has signs in it that nobody says, such as quotation marks.
+        """
+        if turn.confidence < self.config.confirm_below or not _plain(turn.text):
+            return []
+        if find_stop(turn.text, self._stop_words, language=self.sentences.language) is not None:
+            return []
+        parts = self._parts(turn)
+        if any(part.understood is None or not (part.acts or part.does in COURTESIES) for part in parts):
+            return []
+        wanted: list[Call | Command] = []
+        motions: list[Motion] = []
+        for part in parts:
+            assert part.understood is not None
+            if (motion := self._motion_of(turn, part.understood)) is not None:
+                motions.append(motion)
+                wanted.append(Command(motion.name, motion.arguments))
+            elif not part.does:
+                wanted += [each for each in declared(part.understood, turn)[1] if isinstance(each, Call)]
+        return [] if contradict(motions) else wanted
+
+    def plainly(self, turn: TurnCommitted) -> Literal["yes", "no", ""]:
+        """Whether `turn` is a yes or a no and nothing else; a prohibition ("do not move") is a no."""
+        kinds = {part.does for part in self._parts(turn)} if _plain(turn.text) else set()
+        if kinds == {"yes"}:
+            return "yes"
+        return "no" if kinds and kinds <= {"no", "forbid"} else ""
+
+    def _parts(self, turn: TurnCommitted) -> Sequence[Part]:
         understood = self.sentences.understand(turn.text)
-        motion = None if understood is None else self._motion_of(turn, understood)
-        return (
-            [] if motion is None or turn.confidence < self.config.confirm_below else [(motion.name, motion.arguments)]
-        )
+        return [Part(turn.text, understood)] if understood is not None else split(self.sentences, turn)
 
     def leave(self, number: int, *, alone: bool = True) -> None:
         """Somebody else tells what became of action `number`; with `alone` False this policy does after all."""
@@ -308,6 +339,11 @@ def _spoken(scene: Snapshot, turn: int) -> Spoken | None:
 
 def _moving(scene: Snapshot) -> bool:
     return any(isinstance(each, Done) and each.kind == "Command" and not each.status for each in scene.events)
+
+
+def _plain(text: str) -> bool:
+    """Whether `text` has no other signs than those of a plain sentence: no question, no quotation, no minus."""
+    return _PLAIN.fullmatch(text) is not None
 
 
 async def _one_by_one(actions: Sequence[Action]) -> AsyncGenerator[Action, None]:

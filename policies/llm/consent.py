@@ -1,18 +1,38 @@
 """Whether what a model wants done is done: what is risky needs a person's own words.
 
 A model may be talked into anything, by what somebody says, by a picture, by what a tool returns. So its wish alone
-moves nothing: a risky offer is carried out if the person's own sentence, understood without any model, asks for just
-that, or if the person says yes to a question that names it.
+moves nothing. A motion, or a tool that is marked as risky, is carried out
+
+- if the words of the turn that is being answered ask for just that, as understood without any model
+  (`IntentsPolicy.wanted`): the same action with the same arguments, or less far, once for each time it was asked for;
+- or if the person says a plain yes to a question that names it (`naming.question`), and that was the last thing heard
+  of the agent, whole, and not long ago.
+
+What that rests on are a person's turns, the configuration and what was heard of the agent; nothing that a model, a
+tool, a server or a picture wrote can turn an "ask" or a "refuse" into a "do". What is not guarded: docs/safety.md.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
+import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
-from streams.types import Action, Call, Command, Offer, TurnCommitted
+from policies.intents import FORBIDDEN, IntentsPolicy
+from policies.llm.naming import question
+from policies.scene import MS, Said, Snapshot, Spoken
+from streams.types import Action, Call, Command, Halt, Offer, Say, TurnCommitted
 
-Wanted: TypeAlias = "Callable[[TurnCommitted], Sequence[tuple[str, dict[str, Any]]]]"
+ALIKE = 0.01
+"""Two numbers that differ by less than this part of them are the same: 1.57 rad is a right angle."""
+WAYS = frozenset({"distance_m", "angle_rad"})
+"""Arguments of motions of which less, the same way, is no more than was asked for."""
+IN_VAIN = 3
+"""After so many questions in a row without a yes nobody is asked again, until a person's own words ask for something:
+a model cannot wear anybody down."""
 
 
 class Verdict(Struct, frozen=True):
@@ -22,37 +42,190 @@ class Verdict(Struct, frozen=True):
     say: str = ""
 
 
+class _Open(Struct, frozen=True):
+    """A question that waits for a yes: what it is about, the digest of that, and who was asked in which turn."""
+
+    offer: Offer
+    action: Call | Command
+    digest: str
+    question: str
+    turn: int
+    speaker: str
+
+
 class Consent:
     """Weighs wishes, and keeps the one that waits for a yes.
 
-    wanted: the motions and calls that a sentence asks for, as understood without a model: (name, arguments)
+    intents: understands a person's words without a model, and knows what was said and heard. Its configuration bounds
+    this as well: `confirm_below`, `yes_above`, `confirm_ms`. It must have observed all that the caller has
     """
 
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
-        self._pending: Action | None = None
+    def __init__(self, intents: IntentsPolicy) -> None:
+        self._intents = intents
+        self._open: _Open | None = None
+        self._turn = -1  # the turn whose own words are in `_left`
+        self._left: list[Call | Command] = []  # what they ask for and has not been done
+        self._in_vain = 0
 
     @property
     def pending(self) -> bool:
         """Whether a question waits for a yes."""
-        return self._pending is not None
+        return self._open is not None
 
     def forget(self) -> None:
-        """No question waits any more."""
-        self._pending = None
+        """No question waits any more: everything was stopped, or other rules hold."""
+        self._open = None
 
     def weigh(self, offer: Offer, action: Call | Command, turn: TurnCommitted) -> Verdict:
-        """May `action` be done in answer to `turn`? One that is to be asked about is kept until the next turn."""
-        if not offer.risky:
+        """May `action` (which `offer` stands for) be done in answer to `turn`?
+
+        One that is to be asked about ("ask") is kept until the person's next turn: the caller says the question and
+        nothing after it. "refuse": nobody spoke, the words were not for the agent, the arguments are out of range or
+        cannot be named, or another question is open already.
+        """
+        if self._open is not None and self._open.turn != turn.turn:
+            self._open = None
+        if not offer.risky and not isinstance(action, Command):
             return Verdict("do")
-        if (action.name, action.arguments) in [tuple(each) for each in self._wanted(turn)]:
-            return Verdict("do")
-        self._pending = action
-        return Verdict("ask", f"Shall I {action.name.replace('_', ' ')}?")
+        if turn.reason == "unasked":
+            return Verdict("refuse", "nobody has asked for anything")
+        if turn.evidence.get("aside"):
+            return Verdict("refuse", "what was said was not said to you")
+        if wrong := _wrong(offer, action):
+            return Verdict("refuse", wrong)
+        if self._turn != turn.turn:
+            self._turn, self._left = turn.turn, list(self._intents.wanted(turn))
+        for place, wanted in enumerate(self._left):
+            if covers(wanted, action):
+                del self._left[place]
+                self._in_vain = 0
+                return Verdict("do")
+        return self._ask(offer, action, turn)
+
+    def _ask(self, offer: Offer, action: Call | Command, turn: TurnCommitted) -> Verdict:
+        if self._open is not None:
+            return Verdict("refuse", "the person is being asked about something already, one thing at a time")
+        if self._in_vain >= IN_VAIN:
+            return Verdict("refuse", "the person was asked several times without a yes, and must say it plainly")
+        asked = question(offer, action)
+        if asked is None:
+            return Verdict("refuse", "the person must agree, and this is too much to ask about in one question")
+        speaker = str(turn.evidence.get("speaker", ""))
+        self._open = _Open(offer, action, digest(action), asked, turn.turn, speaker)
+        self._in_vain += 1
+        return Verdict("ask", asked)
 
     def hear(self, turn: TurnCommitted) -> Sequence[Action] | None:
-        """What follows from the person's answer to the open question; None if `turn` is no answer to one."""
-        pending, self._pending = self._pending, None
-        if pending is None or turn.text not in ("yes", "yes please"):
+        """What follows from the person's next turn; None if it is to be answered as any other.
+
+        A plain yes: what was asked about, once. A yes that was not heard clearly, or before the question was heard
+        whole: the question again. A plain no, or a prohibition: it is acknowledged, and what moves is stopped, also if
+        no question is open. Anything else takes the question back.
+        """
+        if not turn.text:
             return None
-        return [pending]
+        waiting, self._open = self._open, None
+        said = self._intents.plainly(turn)
+        scene = self._intents.scene
+        if said == "no":
+            return _no(scene, asked=waiting is not None)
+        if said != "yes" or waiting is None or not self._answers(waiting, turn, scene):
+            return None
+        if turn.confidence < self._intents.config.yes_above or not _heard(waiting, scene):
+            self._open = replace(waiting, turn=turn.turn)
+            return [Say(waiting.question)]
+        self._in_vain = 0
+        if digest(waiting.action) != waiting.digest:
+            return None
+        action = waiting.action
+        if isinstance(action, Command):
+            origin: Literal["text", "speech"] = "text" if turn.reason == "typed" else "speech"
+            action = replace(action, origin=origin, confidence=turn.confidence)
+        return [Say("All right."), action]
+
+    def _answers(self, waiting: _Open, turn: TurnCommitted, scene: Snapshot) -> bool:
+        """Whether a yes in `turn` can be meant for the question: the last thing said, lately, of what is there still,
+        to this person."""
+        spoken, said = _asked(waiting, scene)
+        if spoken is None or said is None:
+            return False
+        if turn.start_ns > spoken.end_ns + self._intents.config.confirm_ms * MS or turn.evidence.get("aside"):
+            return False
+        speaker = str(turn.evidence.get("speaker", ""))
+        if speaker and waiting.speaker and speaker != waiting.speaker:
+            return False
+        return any(waiting.offer in each.offers for each in scene.offered)
+
+
+def covers(wanted: Call | Command, action: Call | Command) -> bool:
+    """Whether who asked for `wanted` asked for `action`: the same, to a hundredth; a way may be shorter."""
+    if type(wanted) is not type(action) or wanted.name != action.name:
+        return False
+    if set(wanted.arguments) != set(action.arguments):
+        return False
+    ways = WAYS if isinstance(action, Command) else frozenset()
+    return all(_same(value, action.arguments[key], shorter=key in ways) for key, value in wanted.arguments.items())
+
+
+def digest(action: Call | Command) -> str:
+    """SHA-256 (hexadecimal) of what is asked for: kind, name and arguments."""
+    what = [type(action).__name__, action.name, action.arguments]
+    return hashlib.sha256(msgspec.json.encode(what, order="deterministic")).hexdigest()
+
+
+def _same(wanted: Any, given: Any, *, shorter: bool) -> bool:
+    numbers = [each for each in (wanted, given) if isinstance(each, int | float) and not isinstance(each, bool)]
+    if len(numbers) < 2:
+        return type(wanted) is type(given) and bool(wanted == given)
+    close = math.isclose(wanted, given, rel_tol=ALIKE, abs_tol=1e-9)
+    return close or (shorter and abs(given) <= abs(wanted) and given * wanted >= 0)
+
+
+def _wrong(offer: Offer, action: Call | Command) -> str:
+    """What is wrong with the numbers of `action`; "" if nothing is. The body checks all of it again."""
+    properties = offer.parameters.get("properties")
+    known: Mapping[str, Any] = properties if isinstance(properties, dict) else {}
+    for key, value in action.arguments.items():
+        if not _finite(value):
+            return "an argument is no number that can be worked with"
+        schema = known.get(key)
+        if not isinstance(schema, dict) or isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        least, most = schema.get("minimum"), schema.get("maximum")
+        if (isinstance(least, int | float) and value < least) or (isinstance(most, int | float) and value > most):
+            return "an argument is out of range"
+    return ""
+
+
+def _finite(value: Any) -> bool:
+    match value:
+        case bool() | None | str():
+            return True
+        case int() | float():
+            return abs(value) < 2**53
+        case list() | tuple():
+            return all(map(_finite, value))
+        case dict():
+            return all(map(_finite, value.values()))
+    return False
+
+
+def _asked(waiting: _Open, scene: Snapshot) -> tuple[Spoken | None, Said | None]:
+    """The agent's last turn and what it said last in it, if that is the question."""
+    spoken = scene.last(Spoken)
+    if spoken is None or spoken.turn != waiting.turn or not spoken.says or spoken.says[-1].meant != waiting.question:
+        return None, None
+    return spoken, spoken.says[-1]
+
+
+def _heard(waiting: _Open, scene: Snapshot) -> bool:
+    """Whether every word of the question has left the loudspeaker."""
+    _, said = _asked(waiting, scene)
+    return said is not None and (said.status == "done" or len(said.heard) >= len(said.meant.split()))
+
+
+def _no(scene: Snapshot, *, asked: bool) -> Sequence[Action] | None:
+    moving = any(each.kind == "Command" for each in scene.running)
+    if not (moving or asked):
+        return None
+    return [*([Halt("forbidden")] if moving else ()), Say(FORBIDDEN)]

@@ -50,6 +50,10 @@ EXCUSE_NS = 60 * SECOND
 class Fallback(Policy, Protocol):
     """What answers when the model does not, and tells unasked what became of timers, motions and devices."""
 
+    @property
+    def asking(self) -> bool:
+        """Whether it has asked a yes-or-no question that is still open."""
+
     def leave(self, number: int, *, alone: bool = True) -> None:
         """What becomes of action `number` is told by others; with `alone` False by this policy after all."""
 
@@ -121,6 +125,7 @@ class LlmPolicy:
                 self._acted = number
             case Adjusted(manner=manner):
                 self.manner = manner
+                self.consent.forget()
             case Halt():
                 self.consent.forget()
             case Offered(where=where):
@@ -184,7 +189,7 @@ class LlmPolicy:
         """As in the port."""
         if turn.reason == "unasked":
             return self._unasked(turn)
-        if not turn.text:
+        if not turn.text or self.fallback.asking:  # what the fallback asked about is answered to it
             return self.fallback.reply(turn)
         agreed = self.consent.hear(turn)
         return Reply(self, turn).actions() if agreed is None else _each(agreed)
