@@ -679,7 +679,7 @@ def test_cancelled_while_a_session_is_made_nothing_is_left(tmp_path: Path) -> No
     begun, go = threading.Event(), threading.Event()
     bodies: list[Body] = []
 
-    def make(sources: Any, taps: Any, started: Any, speaker: Any) -> Any:
+    def make(settings: Any, sources: Any, taps: Any, started: Any, speaker: Any) -> Any:
         begun.set()
         go.wait(10)
         bodies.append(Body())

@@ -12,6 +12,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import msgspec
+from msgspec.structs import astuple
+
 from agent import assembly
 from agent.config import Config
 from agent.console.protocol import BINARY_LIMIT, Notice, RecordingsChanged
@@ -42,8 +45,9 @@ REQUESTS_PER_S = 100.0
 """That those who know the token may make, anybody may make of the page's files, and are refused in words: each."""
 NEVER_TOLD_S = 1.0
 
-MakeSession: TypeAlias = Callable[[Sequence[Source], Sequence[Tap], datetime, assembly.MakeSpeaker], Session]
-"""Makes a session of its sources, taps, wall time of its beginning, and what makes its speaker. Called in a thread."""
+MakeSession: TypeAlias = Callable[[Config, Sequence[Source], Sequence[Tap], datetime, assembly.MakeSpeaker], Session]
+"""Makes a session of its configuration (with the behaviour as it is by then), sources, taps, wall time of its
+beginning, and what makes its speaker. Called in a thread."""
 
 
 class Extra(Protocol):
@@ -94,7 +98,8 @@ class Host:
         self.token = token or new_token()
         self.address = ""
         self.sessions = 0
-        self.room = Room(self.settings, config.language, self._wanted)
+        price = config.llm.price if any(astuple(config.llm.price)) else None
+        self.room = Room(self.settings, config.language, self._wanted, config.manner, price)
         self._host, self._port, self._tls, self._page = host, port, tls, page
         self._folder, self._recording = recordings, record
         self._announce, self._mounts, self._extra = announce, mounts or {}, extra
@@ -191,27 +196,36 @@ class Host:
     def _prepared(self, made: list[Session], recorded: bool) -> Session:
         """In a thread: models are loaded, a voice is started, a file is made. It is put into `made`."""
         started = wall_now()
+        config = self._adjusted()
         taps: list[Tap] = [RoomTap(self.room, self._began)]
         if self._extra is not None:
             taps += self._extra.taps()
         try:
             if recorded:
-                taps.append(self._begin_recording(started))
-            session = self._make([self.room.microphone, self.room.camera], taps, started, self.room.make_speaker)
+                taps.append(self._begin_recording(config, started))
+            room = self.room
+            sources: list[Source] = [room.microphone, room.camera, room.behaviour]
+            session = self._make(config, sources, taps, started, room.make_speaker)
         except BaseException:
             self._drop([])
             raise
         made.append(session)
         return session
 
-    def _begin_recording(self, started: datetime) -> Recorder:
+    def _adjusted(self) -> Config:
+        """The configuration of the next session: it begins with what was changed of the behaviour in those before."""
+        return msgspec.structs.replace(self.config, manner=self.room.behaviour.handed())
+
+    def _begin_recording(self, config: Config, started: datetime) -> Recorder:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             path = _free(self._folder, started)
         except OSError as error:
             reason = error.strerror or error
             raise RecordingError(f"there can be no recordings in the folder {self._folder}: {reason}.") from error
-        self._recorder = Recorder(path, assembly.header(self.config, started, self._assignments))
+        changed = config.manner != self.config.manner
+        given = [each for each in self._assignments if not (changed and each.strip().startswith("manner."))]
+        self._recorder = Recorder(path, assembly.header(config, started, given))
         self._file = path
         return self._recorder
 
@@ -236,12 +250,17 @@ class Host:
                 recorder.close()
 
     def _assembled(
-        self, sources: Sequence[Source], taps: Sequence[Tap], started: datetime, speaker: assembly.MakeSpeaker
+        self,
+        config: Config,
+        sources: Sequence[Source],
+        taps: Sequence[Tap],
+        started: datetime,
+        speaker: assembly.MakeSpeaker,
     ) -> Session:
-        body = assembly.AgentBody(self.config, speaker=speaker)
+        body = assembly.AgentBody(config, speaker=speaker)
         try:
             body.begin()
-            return assembly.assemble(self.config, sources, taps=taps, started=started, body=body)
+            return assembly.assemble(config, sources, taps=taps, started=started, body=body)
         except BaseException:
             body.close()
             raise

@@ -6,14 +6,15 @@ page are its `performance.now()` in milliseconds.
 
 import math
 import struct
-from typing import Annotated, Literal, NamedTuple, TypeAlias
+from typing import Annotated, Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
+from policies.llm.settings import PriceConfig
 from streams.errors import VisavisError
-from streams.types import Samples
+from streams.types import Manner, Samples
 
 VERSION = 1
 TEXT_LIMIT = 64_000
@@ -69,6 +70,12 @@ class Record(Struct, tag="record"):
     on: bool
 
 
+class Adjust(Struct, tag="adjust"):
+    """The agent is to behave differently. changes: fields of `streams.types.Manner`, those that become other"""
+
+    changes: Annotated[dict[str, Any], Meta(max_length=len(Manner.__struct_fields__))]
+
+
 class Played(Struct, tag="played"):
     """index: after the last sample that has left its loudspeaker by `time` (ms)."""
 
@@ -89,7 +96,7 @@ class Ping(Struct, tag="ping"):
     time: float
 
 
-FromPage: TypeAlias = Take | Release | Text | Stop | Mute | Record | Played | Flushed | Ping
+FromPage: TypeAlias = Take | Release | Text | Stop | Mute | Record | Adjust | Played | Flushed | Ping
 _decoder: msgspec.json.Decoder[FromPage] = msgspec.json.Decoder(FromPage)
 
 
@@ -160,13 +167,22 @@ class PageLimits(Struct, frozen=True):
     image_width: int
 
 
+class Behaves(Struct, frozen=True, tag="manner"):
+    """How the agent behaves from now on. by: the viewer who changed it"""
+
+    manner: Manner
+    by: int
+
+
 class Welcome(Struct, frozen=True, tag="welcome"):
-    """The first message."""
+    """The first message. price: of a million tokens of the language model, None if it is not known"""
 
     viewer: int
     name: str
     session: SessionFacts
     limits: PageLimits
+    manner: Manner
+    price: PriceConfig | None = None
     protocol: int = VERSION
 
 
@@ -229,7 +245,7 @@ class Pong(Struct, frozen=True, tag="pong"):
 
 ToPage: TypeAlias = (
     Welcome | SessionFacts | Taken | Refused | Released | PausePlaying | ResumePlaying | FlushPlaying | Error | Notice
-    | RecordingsChanged | Pong
+    | RecordingsChanged | Pong | Behaves
 )  # fmt: skip
 
 

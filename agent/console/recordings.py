@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from msgspec import Struct
 
-from agent.events import lines
+from agent.console.summary import encoded
 from streams import clock as clocks
 from streams.bus import Bus
 from streams.clock import SECOND, Clock
@@ -95,7 +95,10 @@ class Shelf:
         return await self._aside(self._list)
 
     async def events(self, name: str) -> AsyncIterator[bytes]:
-        """Lines of JSON of all that happened in it, in pieces. A torn file ends where it can be read no further."""
+        """Lines of JSON of all that happened in it (`agent.console.summary`), in pieces.
+
+        A torn file ends where it can be read no further.
+        """
         path = self.path(name)
         worker = Worker(self._clock, "recording")
         try:
@@ -246,12 +249,12 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _lines(path: Path) -> Iterator[str]:
-    return lines(Recording.open(path).packets(_SHOWN))
+def _lines(path: Path) -> Iterator[bytes]:
+    return (encoded(packet) for packet in Recording.open(path).packets(_SHOWN))
 
 
-def _piece(left: Iterator[str]) -> bytes:
-    return "".join(line + "\n" for line in islice(left, _LINES)).encode()
+def _piece(left: Iterator[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in islice(left, _LINES))
 
 
 def _make_sound(path: Path, target: Path) -> None:

@@ -8,17 +8,20 @@ from collections import deque
 from collections.abc import Callable
 from datetime import UTC
 from itertools import count
+from typing import Any
 
 from agent.console import protocol
+from agent.console.behaviour import Behaviour
 from agent.console.protocol import Medium, SessionFacts, ToPage
 from agent.console.settings import ConsoleConfig
 from agent.console.viewers import PagePlayer, Viewer
+from policies.llm.settings import PriceConfig
 from streams.clock import SECOND, Clock
 from streams.devices.remote import RemoteCamera, RemoteMicrophone
 from streams.devices.remote_speaker import RemoteSpeaker
 from streams.packet import Packet
 from streams.ports import Publisher
-from streams.types import Image
+from streams.types import Image, Manner
 
 _TOGETHER = 500
 """So many events in one message to somebody who joins late."""
@@ -30,16 +33,26 @@ class Room:
     """Viewers, devices and history. settings: of the console;  language: of the agent
 
     record: called when somebody wants the next session recorded, or not
-    microphone, camera: sources of every session;  speaker: of the one that runs
+    manner: how the agent behaves to begin with;  price: of the language model's tokens
+    microphone, camera, behaviour: sources of every session;  speaker: of the one that runs
     """
 
-    def __init__(self, settings: ConsoleConfig, language: str, record: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        settings: ConsoleConfig,
+        language: str,
+        record: Callable[[bool], None],
+        manner: Manner | None = None,
+        price: PriceConfig | None = None,
+    ) -> None:
         self.settings = settings
+        self.behaviour = Behaviour(manner or Manner())
         self.microphone = RemoteMicrophone()
         self.camera = RemoteCamera(max_hz=settings.image_hz * 2)
         self.speaker: RemoteSpeaker | None = None
         self.viewers: dict[int, Viewer] = {}
         self._record = record
+        self._price = price
         self._numbers = count(1)
         self._flushes = count(1)
         self._pictures = count()
@@ -128,7 +141,10 @@ class Room:
         """Somebody is there: welcome, then the last minute."""
         self.viewers[viewer.number] = viewer
         limits = protocol.PageLimits(self.settings.image_hz, self.settings.image_width)
-        viewer.send(protocol.Welcome(viewer.number, self.settings.name, self.facts, limits))
+        manner = self.behaviour.manner
+        viewer.send(
+            protocol.Welcome(viewer.number, self.settings.name, self.facts, limits, manner, self._price)
+        )  # fmt: skip
         events = [event for _, event in self._history]
         for place in range(0, len(events), _TOGETHER):
             viewer.outbox.put(protocol.events_text(events[place : place + _TOGETHER]))
@@ -173,6 +189,8 @@ class Room:
                 self.tell()
             case protocol.Record(on=on):
                 self._record(on)
+            case protocol.Adjust(changes=changes):
+                self._adjust(viewer, changes)
 
     def heard_block(self, viewer: Viewer, block: protocol.Block) -> None:
         """See `agent.console.viewers.Listening`."""
@@ -189,6 +207,12 @@ class Room:
         if not plain:
             raise protocol.ProtocolError("the text is empty: nothing was said to the agent.")
         self.microphone.type(plain)
+
+    def _adjust(self, viewer: Viewer, changes: dict[str, Any]) -> None:
+        if not viewer.adjustments.spend():
+            raise protocol.ProtocolError("the behaviour was not changed: it is being changed too often.")
+        if self.behaviour.adjust(changes):
+            self.broadcast(protocol.Behaves(self.behaviour.manner, viewer.number))
 
     def _take(self, viewer: Viewer, media: list[Medium]) -> None:
         taken: list[Medium] = []

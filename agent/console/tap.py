@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from agent.console.room import Room
-from agent.events import event, seconds
+from agent.console.summary import encoded
 from streams.bus import Lane
 from streams.clock import MS, Clock
 from streams.packet import Packet
@@ -55,13 +53,3 @@ class RoomTap:
         if self._batch:
             batch, self._batch = self._batch, []
             self._room.show(batch)
-
-
-def encoded(packet: Packet[Any]) -> bytes:
-    """The event of `packet` as JSON; what a tool gave that is not JSON, as text."""
-    try:
-        return msgspec.json.encode(event(packet))
-    except TypeError:
-        fields = {name: getattr(packet.data, name) for name in packet.data.__struct_fields__}
-        line = {"t": seconds(packet.t), "topic": packet.topic.name, "type": type(packet.data).__name__, **fields}
-        return msgspec.json.encode(line | {"at": seconds(packet.at), "order": packet.order}, enc_hook=str)

@@ -17,6 +17,7 @@ WAITING_NS = 5 * SECOND
 MESSAGES_PER_S = 200.0
 OVER_S = 5.0
 CLOSE_S = 1.0
+ADJUSTMENTS_PER_S, ADJUSTMENTS_OVER_S = 3.0, 10.0
 POLICY_VIOLATION, GOING_AWAY, TRY_LATER, TOO_BIG = 1008, 1001, 1013, 1009
 
 
@@ -83,7 +84,10 @@ class Listening(Protocol):
 
 
 class Viewer:
-    """A page and its WebSocket. number: by which people are told apart;  clock: of the server"""
+    """A page and its WebSocket. number: by which people are told apart;  clock: of the server
+
+    adjustments: how often it may change the agent's behaviour, each of which is recorded
+    """
 
     def __init__(self, number: int, socket: WebSocket, clock: Clock) -> None:
         self.number = number
@@ -91,6 +95,7 @@ class Viewer:
         self.reason = ""  # why we closed it
         self._socket = socket
         self._budget = Budget(clock, MESSAGES_PER_S, OVER_S)
+        self.adjustments = Budget(clock, ADJUSTMENTS_PER_S, ADJUSTMENTS_OVER_S)
         self._wrong = Budget(clock, 5.0, 5.0)  # errors told
         self._ending = asyncio.Event()
         self._code = GOING_AWAY
