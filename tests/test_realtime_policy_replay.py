@@ -117,7 +117,9 @@ def test_turns_cuts_tools_and_failures_replay_with_their_times(tmp_path: Path) -
 def _told(log: Log) -> list[Any]:
     """Questions, pieces, words and how things ended, with their times."""
     kinds = (Ask, Delta, Say, Played, Outcome, Call, Fault)
-    return [(packet.t, msgspec.json.encode(packet.data)) for packet in log.packets if isinstance(packet.data, kinds)]
+    return sorted(
+        (packet.t, msgspec.json.encode(packet.data)) for packet in log.packets if isinstance(packet.data, kinds)
+    )
 
 
 def test_in_virtual_time_nobody_is_asked_and_the_fallback_answers() -> None:

@@ -143,7 +143,7 @@ def test_a_spoken_conversation_with_a_cut_is_held_recorded_and_replayed(
 
 def _told(log: Log) -> list[Any]:
     """Questions, pieces and words, with their times."""
-    return [_line(packet) for packet in log.packets if isinstance(packet.data, Ask | Delta | Say | Played)]
+    return sorted(_line(packet) for packet in log.packets if isinstance(packet.data, Ask | Delta | Say | Played))
 
 
 def _line(packet: Packet[Any]) -> Any:
