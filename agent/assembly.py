@@ -12,7 +12,7 @@ from agent.errors import ConfigError
 from agent.parts import kept, models_of, sentences, with_fusion
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
-from embodied.mcp import McpSection, McpTools
+from embodied.mcp import McpSection, McpTools, require
 from embodied.ports import Actuator
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
@@ -23,14 +23,14 @@ from policies.reflex import Reflex, stop_words
 from policies.turns import TurnTaker
 from streams import models
 from streams.bus import Bus, Lane
-from streams.clock import Clock, wall_now
+from streams.clock import Clock, run, wall_now
 from streams.devices.speaker import SimulatedSpeaker
 from streams.encoders.echo import echo_canceller
 from streams.encoders.speech import SpeechEncoder
 from streams.pictures import anonymous
 from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
-from streams.topics import AUDIO, CLEAN, FEEDBACK, IMAGE
+from streams.topics import AUDIO, CLEAN, FEEDBACK, IMAGE, Topic
 from streams.types import Offered
 
 MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
@@ -74,7 +74,15 @@ class AgentBody:
         self.voice = registry.find("voices", config.voice.engine, "voice.engine")(config)
 
     def begin(self) -> None:
-        """Start the voice now where it can be: raises `VoiceError` for one that does not exist. Then `close` it."""
+        """Start the voice now where it can be, and see that models and servers of tools may be had. Then `close` it.
+
+        Raises `VoiceError` for a voice that does not exist, `DependencyMissing`, `PolicyError` for a model whose address
+        or key cannot be used.
+        """
+        if self._mcp.servers:
+            require()
+        if self._model == self._configured_model:
+            run(self._may_be_made())
         start = getattr(self.voice, "start", None)
         if start is not None:
             start()
@@ -110,6 +118,9 @@ class AgentBody:
                 warming.cancel()
                 await body.aclose()
 
+    async def _may_be_made(self) -> None:
+        await self._configured_model(_Nobody(), Clock(), self._pictures).aclose()
+
     def _configured_model(self, publisher: Publisher, clock: Clock, pictures: Pictures) -> Actuator:
         config = self.config.llm
         make = registry.find("models", config.engine, "llm.engine")
@@ -121,6 +132,13 @@ class AgentBody:
         return SimulatedSpeaker(
             publisher, clock, rate, block_ms=section.block_ms, latency_blocks=section.latency_blocks
         )  # fmt: skip
+
+
+class _Nobody:
+    """A publisher whom nobody hears."""
+
+    def publish(self, topic: Topic[Any], t: int, data: Any) -> None:
+        """Nothing."""
 
 
 async def _warm(actuators: Sequence[Any], clock: Clock) -> None:

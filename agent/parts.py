@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from agent.config import Config
 from agent.errors import ConfigError
+from embodied.mcp import McpServer
 from policies.turns import TurnConfig
 from streams import models
 from streams.clock import Clock
@@ -234,10 +235,16 @@ def kept(config: Config) -> Config:
         config,
         camera=replace(config.camera, source=camera),
         llm=replace(config.llm, url=anonymous(config.llm.url)),
+        mcp=replace(config.mcp, servers={name: _anonymous(server) for name, server in config.mcp.servers.items()}),
         policy=replace(config.policy, texts=sentences(config).texts),
         speech=replace(config.speech, jsgf_text=text),
         turns=with_fusion(config.turns),
     )
+
+
+def _anonymous(server: McpServer) -> McpServer:
+    """Without the password in its address, and without arguments, which may be one."""
+    return replace(server, url=anonymous(server.url) if server.url else "", args=())
 
 
 def changed(config: Config) -> list[str]:
