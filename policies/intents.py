@@ -5,7 +5,6 @@ differs from what was said is reported, and what was not understood is apologise
 Deterministic: the same packets and turns give the same actions.
 """
 
-import re
 from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from msgspec.structs import replace
 
 from policies.answers import ANSWERS, Question
 from policies.motions import Motion, come_back, contradict, declared, move, report, turn_by
+from policies.own_words import assent, orders
 from policies.reflex import Reflex, find_stop, stop_words
 from policies.scene import MS, Done, Scene, Snapshot, Spoken
 from policies.sentences import Sentences, Understood
@@ -25,9 +25,6 @@ from streams.types import Action, Call, Command, Halt, Outcome, Say, TurnCommitt
 
 FORBIDDEN = "All right, I will not."
 UNCLEAR = "I did not understand, so I stay where I am."
-COURTESIES = frozenset({"greeting", "thanks", "yes"})
-"""What may stand beside something that is to be done."""
-_PLAIN = re.compile(r"(?:[^\W_]|[ .,!'’%]|(?<=\w)-)*")
 
 
 class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,20 +97,18 @@ class IntentsPolicy:
     def wanted(self, turn: TurnCommitted) -> list[Call | Command]:
         """What the words of `turn` plainly ask to be done: motions, and calls of sentences of one's own.
 
-        All or nothing: none of it if any part of the turn was not understood, is a question or takes something back;
-        if it was not heard clearly; or if it has signs in it that nobody says, such as quotation marks.
+        All or nothing: none of it if there is anything else in the turn but orders and courtesies, if it was not heard
+        clearly, or if one part takes back another.
         """
-        if turn.confidence < self.config.confirm_below or not _plain(turn.text):
+        if turn.confidence < self.config.confirm_below:
             return []
         if find_stop(turn.text, self._stop_words, language=self.sentences.language) is not None:
             return []
-        parts = self._parts(turn)
-        if any(part.understood is None or not (part.acts or part.does in COURTESIES) for part in parts):
-            return []
         wanted: list[Call | Command] = []
         motions: list[Motion] = []
-        for part in parts:
-            assert part.understood is not None
+        for part in orders(self.sentences, turn):
+            if part.understood is None:
+                return []
             if (motion := self._motion_of(turn, part.understood)) is not None:
                 motions.append(motion)
                 wanted.append(Command(motion.name, motion.arguments))
@@ -123,14 +118,7 @@ class IntentsPolicy:
 
     def plainly(self, turn: TurnCommitted) -> Literal["yes", "no", ""]:
         """Whether `turn` is a yes or a no and nothing else; a prohibition ("do not move") is a no."""
-        kinds = {part.does for part in self._parts(turn)} if _plain(turn.text) else set()
-        if kinds == {"yes"}:
-            return "yes"
-        return "no" if kinds and kinds <= {"no", "forbid"} else ""
-
-    def _parts(self, turn: TurnCommitted) -> Sequence[Part]:
-        understood = self.sentences.understand(turn.text)
-        return [Part(turn.text, understood)] if understood is not None else split(self.sentences, turn)
+        return assent(self.sentences, turn)
 
     def leave(self, number: int, *, alone: bool = True) -> None:
         """Somebody else tells what became of action `number`; with `alone` False this policy does after all."""
@@ -339,11 +327,6 @@ def _spoken(scene: Snapshot, turn: int) -> Spoken | None:
 
 def _moving(scene: Snapshot) -> bool:
     return any(isinstance(each, Done) and each.kind == "Command" and not each.status for each in scene.events)
-
-
-def _plain(text: str) -> bool:
-    """Whether `text` has no other signs than those of a plain sentence: no question, no quotation, no minus."""
-    return _PLAIN.fullmatch(text) is not None
 
 
 async def _one_by_one(actions: Sequence[Action]) -> AsyncGenerator[Action, None]:

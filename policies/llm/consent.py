@@ -30,6 +30,8 @@ ALIKE = 0.01
 """Two numbers that differ by less than this part of them are the same: 1.57 rad is a right angle."""
 WAYS = frozenset({"distance_m", "angle_rad"})
 """Arguments of motions of which less, the same way, is no more than was asked for."""
+LATER = 2
+"""So many more wishes of one turn are asked about, each when the one before it got its yes."""
 IN_VAIN = 3
 """After so many questions in a row without a yes nobody is asked again, until a person's own words ask for something:
 a model cannot wear anybody down."""
@@ -43,7 +45,8 @@ class Verdict(Struct, frozen=True):
 
 
 class _Open(Struct, frozen=True):
-    """A question that waits for a yes: what it is about, the digest of that, and who was asked in which turn."""
+    """A question that waits for a yes, or to be asked: what it is about, the digest of that, and who in which turn
+    made the model wish it (and, once it is asked, in which turn it was)."""
 
     offer: Offer
     action: Call | Command
@@ -65,6 +68,7 @@ class Consent:
         self._open: _Open | None = None
         self._turn = -1  # the turn whose own words are in `_left`
         self._left: list[Call | Command] = []  # what they ask for and has not been done
+        self._next: list[_Open] = []  # what is asked after that, one by one
         self._in_vain = 0
 
     @property
@@ -75,16 +79,17 @@ class Consent:
     def forget(self) -> None:
         """No question waits any more: everything was stopped, or other rules hold."""
         self._open = None
+        self._next.clear()
 
     def weigh(self, offer: Offer, action: Call | Command, turn: TurnCommitted) -> Verdict:
         """May `action` (which `offer` stands for) be done in answer to `turn`?
 
         One that is to be asked about ("ask") is kept until the person's next turn: the caller says the question and
         nothing after it. "refuse": nobody spoke, the words were not for the agent, the arguments are out of range or
-        cannot be named, or another question is open already.
+        cannot be named, or it is asked about later: one question at a time.
         """
         if self._open is not None and self._open.turn != turn.turn:
-            self._open = None
+            self.forget()
         if not offer.risky and not isinstance(action, Command):
             return Verdict("do")
         if turn.reason == "unasked":
@@ -103,28 +108,33 @@ class Consent:
         return self._ask(offer, action, turn)
 
     def _ask(self, offer: Offer, action: Call | Command, turn: TurnCommitted) -> Verdict:
-        if self._open is not None:
-            return Verdict("refuse", "the person is being asked about something already, one thing at a time")
         if self._in_vain >= IN_VAIN:
             return Verdict("refuse", "the person was asked several times without a yes, and must say it plainly")
         asked = question(offer, action)
         if asked is None:
             return Verdict("refuse", "the person must agree, and this is too much to ask about in one question")
         speaker = str(turn.evidence.get("speaker", ""))
-        self._open = _Open(offer, action, digest(action), asked, turn.turn, speaker)
-        self._in_vain += 1
-        return Verdict("ask", asked)
+        wish = _Open(offer, action, digest(action), asked, turn.turn, speaker)
+        if self._open is None:
+            self._open = wish
+            self._in_vain += 1
+            return Verdict("ask", asked)
+        if wish.digest not in [each.digest for each in (self._open, *self._next)] and len(self._next) < LATER:
+            self._next.append(wish)
+            return Verdict("refuse", "not yet: the person is asked about it after the first one")
+        return Verdict("refuse", "the person is being asked about something already, one thing at a time")
 
     def hear(self, turn: TurnCommitted) -> Sequence[Action] | None:
         """What follows from the person's next turn; None if it is to be answered as any other.
 
-        A plain yes: what was asked about, once. A yes that was not heard clearly, or before the question was heard
-        whole: the question again. A plain no, or a prohibition: it is acknowledged, and what moves is stopped, also if
-        no question is open. Anything else takes the question back.
+        A plain yes: what was asked about, once, and the next question if there is more to ask about. A yes that was
+        not heard clearly, or before the question was heard whole: the question again. A plain no, or a prohibition: it
+        is acknowledged, and what moves is stopped, also if no question is open. Anything else takes the question back.
         """
         if not turn.text:
             return None
-        waiting, self._open = self._open, None
+        waiting, later = self._open, self._next
+        self._open, self._next = None, []
         said = self._intents.plainly(turn)
         scene = self._intents.scene
         if said == "no":
@@ -132,7 +142,7 @@ class Consent:
         if said != "yes" or waiting is None or not self._answers(waiting, turn, scene):
             return None
         if turn.confidence < self._intents.config.yes_above or not _heard(waiting, scene):
-            self._open = replace(waiting, turn=turn.turn)
+            self._open, self._next = replace(waiting, turn=turn.turn), later
             return [Say(waiting.question)]
         self._in_vain = 0
         if digest(waiting.action) != waiting.digest:
@@ -141,7 +151,11 @@ class Consent:
         if isinstance(action, Command):
             origin: Literal["text", "speech"] = "text" if turn.reason == "typed" else "speech"
             action = replace(action, origin=origin, confidence=turn.confidence)
-        return [Say("All right."), action]
+        if not later:
+            return [Say("All right."), action]
+        self._open, self._next = replace(later[0], turn=turn.turn), later[1:]
+        self._in_vain += 1
+        return [Say("All right."), action, Say(self._open.question)]
 
     def _answers(self, waiting: _Open, turn: TurnCommitted, scene: Snapshot) -> bool:
         """Whether a yes in `turn` can be meant for the question: the last thing said, lately, of what is there still,
