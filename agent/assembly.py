@@ -76,8 +76,8 @@ class AgentBody:
     def begin(self) -> None:
         """Start the voice now where it can be, and see that models and servers of tools may be had. Then `close` it.
 
-        Raises `VoiceError` for a voice that does not exist, `DependencyMissing`, `PolicyError` for a model whose address
-        or key cannot be used.
+        Raises `VoiceError` for a voice that does not exist, `DependencyMissing`, and `PolicyError` for a model whose
+        address or key cannot be used.
         """
         if self._mcp.servers:
             require()
