@@ -6,19 +6,17 @@ which one names the sound that began, and a `Say` of that name lets it be heard.
 until it leaves the loudspeaker. When the model is gone, the fallback policy answers.
 """
 
-import re
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
-from typing import Any, Protocol
-
-import msgspec
+from typing import Any
 
 from policies.errors import PolicyError
 from policies.llm.answer import Answer, Bell, ToolCall
 from policies.models.realtime_settings import RealtimeModelConfig
 from policies.ports import Policy
 from policies.realtime_history import History
+from policies.realtime_wishes import Consent, output_of, refused, told, wished
 from streams.clock import MS
 from streams.packet import Packet
 from streams.types import (
@@ -39,34 +37,11 @@ from streams.types import (
 
 NOISE_MS = 250
 """A turn of which no word was made out and that is shorter is no turn."""
-LONGEST_RESULT = 8000
 UNDER_WAY = "under way"
 
 
 class RealtimeModelGone(PolicyError):
     """A speech-to-speech model did not answer, or broke off. Ends its reply, not the session."""
-
-
-class Verdict(Protocol):
-    """What becomes of a wish of the model."""
-
-    @property
-    def does(self) -> str:
-        """ "do", "ask" or "refuse"."""
-
-    @property
-    def say(self) -> str:
-        """The question, or why not."""
-
-
-class Consent(Protocol):
-    """Whether what a model wants done is done (`policies.llm.consent.Consent`)."""
-
-    def weigh(self, offer: Offer, action: Call | Command, turn: TurnCommitted, /) -> Verdict:
-        """May `action` be done in answer to `turn`?"""
-
-    def hear(self, turn: TurnCommitted, /) -> Sequence[Action] | None:
-        """What follows from the answer to an open question; None if `turn` is no answer to one."""
 
 
 def instructed(manner: Manner) -> str:
@@ -226,7 +201,10 @@ class RealtimePolicy:
             questions = []
             for call in answer.calls:
                 calls -= 1
-                wish, output, question = self._wish(call, turn, calls >= 0)
+                output = refused(f"there may be {self.config.calls_per_turn} calls in a turn")
+                wish, question = None, ""
+                if calls >= 0:
+                    wish, output, question = wished(call, self._offers(), turn, self.consent)
                 questions += [question] if question else []
                 if wish is not None:
                     yield wish
@@ -274,7 +252,7 @@ class RealtimePolicy:
             "kind": "realtime",
             "turn": turn.turn,
             "instructions": self._instructions(self.manner),
-            "tools": [_told(offer) for offer in self._offers().values()],
+            "tools": told(self._offers()),
             "history": self._history.before(turn.turn if number == 0 else None),
             "outputs": [self._result(owed) for owed in self._owed],
         }
@@ -285,63 +263,16 @@ class RealtimePolicy:
             request["transcript"] = turn.text
         return Ask(request)
 
-    def _offers(self) -> dict[str, Offer]:
-        """What it may ask for, by the name the model knows it under."""
+    def _offers(self) -> list[Offer]:
         forbidden = self.manner.forbidden_tools
-        offers = [each for known in self._offered.values() for each in known if each.name not in forbidden]
-        return {re.sub(r"[^A-Za-z0-9_-]", "_", each.name)[:64]: each for each in offers}
-
-    def _wish(self, call: ToolCall, turn: TurnCommitted, affordable: bool) -> tuple[Action | None, str, str]:
-        """What the model wants done as an action, or why it is not done, and what is asked about it."""
-        offer = self._offers().get(call.name)
-        if not affordable:
-            return None, _refused(f"there may be {self.config.calls_per_turn} calls in a turn"), ""
-        if offer is None:
-            return None, _refused("there is no function of that name"), ""
-        try:
-            arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
-        except (msgspec.DecodeError, RecursionError) as error:
-            return None, _refused(f"the arguments are not a JSON object: {error}"), ""
-        wish: Call | Command
-        if offer.kind == "command":
-            origin: Any = "text" if turn.reason == "typed" else "speech"
-            wish = Command(offer.name, arguments, origin, turn.confidence, offer.on_cut)
-        else:
-            wish = Call(offer.name, arguments, offer.on_cut)
-        if self.consent is None:
-            return (None, _refused("it is risky, and nobody can be asked"), "") if offer.risky else (wish, "", "")
-        verdict = self.consent.weigh(offer, wish, turn)
-        if verdict.does == "do":
-            return wish, "", ""
-        if verdict.does == "ask":
-            return None, _output("waiting", f"the person is being asked: {verdict.say}"), verdict.say
-        return None, _refused(verdict.say), ""
+        return [each for known in self._offered.values() for each in known if each.name not in forbidden]
 
     def _result(self, owed: _Owed) -> dict[str, str]:
         outcome = self._outcomes.get(owed.id) if owed.id is not None else None
-        text = owed.output or _output(UNDER_WAY, "it will be told when it is done")
+        text = owed.output or output_of(UNDER_WAY, "it will be told when it is done")
         if outcome is not None:
-            text = _output(outcome.status, outcome.detail, outcome.result)
+            text = output_of(outcome.status, outcome.detail, outcome.result)
         return {"call": owed.call.call, "name": owed.call.name, "output": text}
-
-
-def _told(offer: Offer) -> dict[str, Any]:
-    name = re.sub(r"[^A-Za-z0-9_-]", "_", offer.name)[:64]
-    return {"type": "function", "name": name, "description": offer.description, "parameters": offer.parameters}
-
-
-def _refused(why: str) -> str:
-    return _output("refused", why)
-
-
-def _output(status: str, detail: str, result: Any = None) -> str:
-    told: dict[str, Any] = {"status": status}
-    if detail:
-        told["detail"] = detail
-    if result is not None:
-        told["result"] = result
-    text = msgspec.json.encode(told).decode()
-    return text if len(text) <= LONGEST_RESULT else text[:LONGEST_RESULT] + " … (cut short)"
 
 
 async def _each(actions: Sequence[Action]) -> AsyncGenerator[Action, None]:

@@ -7,6 +7,7 @@ last block is missing; a turn that comes to nothing is taken back. What is not a
 import base64
 from collections import deque
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import numpy as np
@@ -125,9 +126,10 @@ class Ear:
 
     def _push(self, begin: int, end: int) -> None:
         """Take what was heard from `begin` to `end` (ns) into the stream."""
-        for block in list(self._ring):
-            if block.end <= begin or block.begin >= end:
-                continue
+        wanted = list(takewhile(lambda block: block.end > begin, reversed(self._ring)))
+        for block in reversed(wanted):
+            if block.begin >= end:
+                break
             first = max(0, begin - block.begin) * block.rate // SECOND
             last = len(block.samples) - max(0, block.end - end) * block.rate // SECOND
             if self._stream is None or block.rate != self._rate:
