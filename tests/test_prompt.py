@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from policies.llm.budget import request_tokens
 from policies.llm.prompt import Composer, OpenTurn, Round, Used, equivalent, request_key, tool_round
 from policies.llm.settings import LlmConfig
+from policies.llm.speakable import Speakable
 from policies.scene import Scene
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN, Topic
@@ -483,3 +484,16 @@ def test_names_lead_back_to_what_was_offered() -> None:
     assert (exact := tools.offer("a_b")) is not None and exact.name == "a_b"
     assert composer().tools(stage.scene.snapshot(), Manner(forbidden_tools=("a b",))).offer(tools.tools[1].name) is None
     assert not Composer(LlmConfig(tools=False)).tools(stage.scene.snapshot(), Manner(), pictures=True).tools
+
+
+def test_the_notes_of_a_request_are_not_said_by_a_model_that_imitates_them() -> None:
+    seen = set()
+    for file in sorted(GOLDEN.glob("*.txt")):
+        for note in re.findall(r"\[[A-Z#a-z][^\[\]<>\n]{6,}\]", file.read_text(encoding="utf-8")):
+            if "tone:" in note or "pace:" in note or note.startswith("[Maria"):  # controls, and who spoke
+                continue
+            speech = Speakable("en")
+            pieces = [*speech.push(f"So it is. {note} And so on."), *speech.finish()]
+            assert " ".join(piece.text for piece in pieces if piece.text) == "So it is. And so on.", note
+            seen.add(note)
+    assert len(seen) > 10

@@ -10,6 +10,7 @@ import unicodedata
 from functools import lru_cache
 
 from policies.llm.markup import Break, Lost, Sink, Tag, Token
+from policies.llm.wording import NOTE
 
 HELD = 400
 _TARGET = 2000  # characters of a link's address
@@ -177,7 +178,7 @@ class Inline:
         self._picture = False
         if _CONTROL.fullmatch(content) or _WORDS.fullmatch(content):
             self._out(Tag(content))
-        elif re.fullmatch(r"\^.*|\d{1,3}(?:[,–-]\s?\d{1,3})*|[ xX]?", content):
+        elif NOTE.match(content) or re.fullmatch(r"\^.*|\d{1,3}(?:[,–-]\s?\d{1,3})*|[ xX]?", content):
             self._out(Lost("tag"))
         else:
             self._again(content if content.count("[") < 4 else content.replace("[", "").replace("]", ""))

@@ -4,6 +4,7 @@ The system message changes only with the manner, the language, the tools and the
 they have read (prefix caches) need not read it again in every turn.
 """
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -16,6 +17,13 @@ BROKE_OFF = "[broke off here]"
 UNHEARD = "[not heard]"
 UNCLEAR = "[speech that could not be made out]"
 UNASKED = "[Nobody had spoken: you began by yourself.]"
+
+NOTE = re.compile(
+    r"cut off here|broke off here|not heard|speech that could not|nobody ha[sd] spoken|now:|#\d+ |earlier, in short"
+    r"|everything that moved|somebody said to|fault of the |in answer to this|here is the picture|more was said",
+    re.IGNORECASE,
+)
+"""How the notes in brackets begin that a request has. A model that imitates them is not to say them aloud."""
 
 _PERSONA = "You are a friendly assistant who talks with people."
 _LENGTH = {
