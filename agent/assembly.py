@@ -9,34 +9,32 @@ from agent import registry
 from agent.conductor import Conductor
 from agent.config import Config
 from agent.errors import ConfigError
+from agent.minds import MakeModel, mind_of
 from agent.parts import kept, models_of, sentences, with_fusion
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
 from embodied.mcp import McpSection, McpTools, require
-from embodied.ports import Actuator
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
 from embodied.tools import default_tools
-from policies.models.pictures import CAMERA, NewestPicture, Pictures
+from policies.models.pictures import CAMERA
 from policies.ports import Policy
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnTaker
 from streams import models
 from streams.bus import Bus, Lane
-from streams.clock import Clock, run, wall_now
+from streams.clock import Clock, wall_now
 from streams.devices.speaker import SimulatedSpeaker
 from streams.encoders.echo import echo_canceller
 from streams.encoders.speech import SpeechEncoder
 from streams.pictures import anonymous
 from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
-from streams.topics import AUDIO, CLEAN, FEEDBACK, IMAGE, Topic
+from streams.topics import AUDIO, CLEAN, FEEDBACK, IMAGE
 from streams.types import Offered
 
 MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
 """Makes a speaker for a session, inside its loop: publisher, clock, rate in Hertz."""
-MakeModel: TypeAlias = Callable[[Publisher, Clock, Pictures], Actuator]
-"""Makes what answers an `Ask`, inside a session's loop."""
 
 
 class AgentBody:
@@ -46,7 +44,7 @@ class AgentBody:
     installed: also those of installed packages (entry points `visavis.tools`), where `tools` has none of their name,
         and those of the MCP servers of section `mcp`
     speaker: makes what the voice comes out of, at the voice's rate (default: the simulated one)
-    model: makes what answers questions (default: that of section `llm`, where the policy is a language model's)
+    model: makes what answers questions (default: as the policy's engine asks for)
     taps: what the body itself wants to see of the session;  sees: pictures will come in (`assemble` knows)
     Raises `ToolError` for what cannot be a tool.
     """
@@ -63,9 +61,8 @@ class AgentBody:
         self.config = config
         self.sees = False
         self._mcp = config.mcp if installed else McpSection()
-        self._pictures = NewestPicture()
-        self._model = model if model or config.policy.engine != "llm" else self._configured_model
-        self.taps: list[Tap] = [self._pictures] if self._model is not None else []
+        self._mind = mind_of(config, model)
+        self.taps: Sequence[Tap] = () if self._mind is None else self._mind.taps
         self._speaker = speaker or self._simulated
         own = [each if isinstance(each, Tool) else tool(each) for each in tools]
         others = registry.installed("tools") if installed else {}
@@ -81,8 +78,8 @@ class AgentBody:
         """
         if self._mcp.servers:
             require()
-        if self._model == self._configured_model:
-            run(self._may_be_made())
+        if self._mind is not None:
+            self._mind.check()
         start = getattr(self.voice, "start", None)
         if start is not None:
             start()
@@ -95,15 +92,16 @@ class AgentBody:
         """See `BodyPort`."""
         config = self.config
         speaker = self._speaker(publisher, clock, self.voice.rate)
-        speech = SpeechActuator(self.voice, speaker, publisher, clock)
+        mind = None if self._mind is None else self._mind.attach(publisher, clock, self.voice.rate)
+        speech = SpeechActuator(self.voice, speaker, publisher, clock, sound=None if mind is None else mind.sound)
         toolbox = Toolbox([*default_tools(speech), *self.tools], clock, publisher)
         actuators: list[Any] = [speech, toolbox]
         if config.body.motion != "none":
             make = registry.find("actuators", config.body.motion, "body.motion")
             actuators.append(make(config, publisher, clock))
-        if self._model is not None:
-            actuators.append(self._model(publisher, clock, self._pictures))
-        if self.sees and self._model is not None:
+        if mind is not None:
+            actuators.append(mind.model)
+        if self.sees and self._mind is not None and self._mind.looks:
             publisher.publish(FEEDBACK, clock.now(), Offered(CAMERA, ()))
         for each in actuators:
             if each is not toolbox and (offers := getattr(each, "offers", None)) is not None:
@@ -118,27 +116,11 @@ class AgentBody:
                 warming.cancel()
                 await body.aclose()
 
-    async def _may_be_made(self) -> None:
-        await self._configured_model(_Nobody(), Clock(), self._pictures).aclose()
-
-    def _configured_model(self, publisher: Publisher, clock: Clock, pictures: Pictures) -> Actuator:
-        config = self.config.llm
-        make = registry.find("models", config.engine, "llm.engine")
-        model: Actuator = make(config, publisher, clock, pictures)
-        return model
-
     def _simulated(self, publisher: Publisher, clock: Clock, rate: int) -> Speaker:
         section = self.config.speaker
         return SimulatedSpeaker(
             publisher, clock, rate, block_ms=section.block_ms, latency_blocks=section.latency_blocks
         )  # fmt: skip
-
-
-class _Nobody:
-    """A publisher whom nobody hears."""
-
-    def publish(self, topic: Topic[Any], t: int, data: Any) -> None:
-        """Nothing."""
 
 
 async def _warm(actuators: Sequence[Any], clock: Clock) -> None:

@@ -195,7 +195,12 @@ def _mind(command: argparse.ArgumentParser) -> None:
         help="a language model: any OpenAI-compatible server, such as http://localhost:11434/v1",
     )  # fmt: skip
     mind.add_argument(
-        "--model", metavar="NAME", action=_Setting, settings=("llm.model={}",), help="its name at that server"
+        "--realtime", metavar="URL", action=_Setting, settings=("policy.engine=realtime", "realtime_model.url={}"),
+        help="a speech-to-speech model (OpenAI's Realtime protocol), such as wss://api.openai.com/v1/realtime",
+    )  # fmt: skip
+    mind.add_argument(
+        "--model", metavar="NAME", action=_Setting, settings=("llm.model={}", "realtime_model.model={}"),
+        help="its name at that server",
     )  # fmt: skip
 
 

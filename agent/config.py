@@ -26,6 +26,7 @@ from embodied.mcp import McpSection
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.llm.settings import LlmConfig
+from policies.models.realtime_settings import RealtimeModelConfig
 from policies.turns import TurnConfig
 from streams.devices.camera import CameraConfig
 from streams.devices.loudspeaker import LoudspeakerConfig
@@ -87,7 +88,8 @@ class SpeechSection(SpeechConfig, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicySection(IntentsConfig, frozen=True, forbid_unknown_fields=True):
-    """What answers. engine: "intents", or "llm": the language model of section `llm`, with the intents to fall back on.
+    """What answers. engine: "intents", or "llm": the language model of section `llm`, with the intents to fall back
+    on, or "realtime": the speech-to-speech model of section `realtime_model`, with the same.
 
     sentences: TOML files of sentences beside (or over) the built-in ones;  builtin: use the built-in ones
     texts: [file, content] of all of these, which are then not read: a recording keeps them here
@@ -148,6 +150,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     policy: PolicySection = field(default_factory=PolicySection)
     llm: LlmConfig = field(default_factory=LlmConfig)
     manner: Manner = field(default_factory=Manner)
+    realtime_model: RealtimeModelConfig = field(default_factory=RealtimeModelConfig)
     mcp: McpSection = field(default_factory=McpSection)
     reflex: ReflexSection = field(default_factory=ReflexSection)
     voice: VoiceSection = field(default_factory=VoiceSection)

@@ -180,6 +180,18 @@ def llm(config: Config, wall: Callable[[int], datetime]) -> "Policy":
     )  # fmt: skip
 
 
+def realtime(config: Config, wall: Callable[[int], datetime]) -> "Policy":
+    """The policy of a speech-to-speech model, with the intents to fall back on."""
+    from policies.intents import IntentsPolicy
+    from policies.llm.consent import Consent
+    from policies.realtime import RealtimePolicy
+
+    intents_ = intents(config, wall)
+    assert isinstance(intents_, IntentsPolicy)
+    consent = Consent(intents_)
+    return RealtimePolicy(config.realtime_model, intents_, consent=consent, manner=config.manner)
+
+
 def needs_real_time(config: Config) -> bool:
     """Whether something in it waits for the world outside, which does not wait for a virtual clock."""
     return config.policy.engine in ("llm", "realtime")
@@ -235,6 +247,7 @@ def kept(config: Config) -> Config:
         config,
         camera=replace(config.camera, source=camera),
         llm=replace(config.llm, url=anonymous(config.llm.url)),
+        realtime_model=replace(config.realtime_model, url=anonymous(config.realtime_model.url)),
         mcp=replace(config.mcp, servers={name: _anonymous(server) for name, server in config.mcp.servers.items()}),
         policy=replace(config.policy, texts=sentences(config).texts),
         speech=replace(config.speech, jsgf_text=text),

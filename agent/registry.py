@@ -39,7 +39,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "sherpa": "agent.parts:sherpa",
         "moonshine": "agent.parts:moonshine",
     },
-    "policies": {"intents": "agent.parts:intents", "llm": "agent.parts:llm"},
+    "policies": {"intents": "agent.parts:intents", "llm": "agent.parts:llm", "realtime": "agent.parts:realtime"},
     "models": {"openai": "agent.parts:chat_model", "transformers": "agent.parts:local_model"},
     "voices": {"espeak": "agent.parts:espeak", "tones": "agent.parts:tones"},
     "actuators": {"simulated": "agent.parts:simulated_base"},

@@ -96,7 +96,7 @@ def _shadow(settings: config.Config, recording: Recording, cassette: Cassette | 
     cassette: None to ask the model itself
     """
     tools = recalled_tools(recording.packets((ACTION, FEEDBACK)))
-    if cassette is None or settings.policy.engine != "llm":
+    if cassette is None or not parts.needs_real_time(settings):
         return assembly.AgentBody(settings, tools, installed=False)
 
     def model(publisher: Publisher, clock: clock.Clock, pictures: Pictures) -> Actuator:

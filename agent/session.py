@@ -24,7 +24,7 @@ from streams.errors import SourceLost
 from streams.packet import Packet
 from streams.ports import Encoder, Publisher, Source, Tap
 from streams.pump import pump
-from streams.topics import ACTION, AUDIO, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE, Topic
+from streams.topics import ACTION, AUDIO, CLEAN, FEEDBACK, IMAGE, PERCEPT, PLAYBACK, TURN, VOICE, Topic
 from streams.types import Fault
 
 FAULTS = 1000  # a session may last for days: the newest are kept
@@ -137,7 +137,7 @@ class Session:
                         lane = stack.enter_context(bus.open(*tap.reads, reader=tap.name))
                         outer.create_task(tap.run(lane, clock, self._report), name=tap.name)
                     await self._converse(bus, clock, self._desk(bus, clock))
-                    bus.close(AUDIO, IMAGE, VOICE, PERCEPT, TURN, ACTION, FEEDBACK, PLAYBACK)
+                    bus.close(AUDIO, IMAGE, CLEAN, VOICE, PERCEPT, TURN, ACTION, FEEDBACK, PLAYBACK)
             except BaseExceptionGroup as group:
                 raise first_error(group) from group
             finally:

@@ -104,6 +104,7 @@ class RealtimePolicy:
         self.config, self.fallback, self.consent = config, fallback, consent
         self.manner = manner or Manner()
         self.now = 0
+        self.wants_floor = False
         self._instructions = instructions
         self._bell = Bell()
         self._history = History(config.history)
@@ -116,15 +117,11 @@ class RealtimePolicy:
 
     # --- what it takes note of
 
-    @property
-    def wants_floor(self) -> bool:
-        """What is told unasked is the fallback's."""
-        return self.fallback.wants_floor
-
     def observe(self, packet: Packet[Any]) -> None:
         """As in the port."""
         self.now = max(self.now, packet.at)
         self.fallback.observe(packet)
+        self.wants_floor = self.fallback.wants_floor  # what is told unasked is the fallback's
         self._history.observe(packet)
         match packet.data:
             case Ask() as ask:

@@ -28,7 +28,6 @@ from streams import clock as clocks
 from streams.audio.resample import Resampler
 from streams.clock import wall_now
 from streams.devices.files import AudioFile
-from streams.encoders.vad import SileroVad
 from streams.packet import Packet
 from streams.recording import Recorder, Recording
 from streams.topics import PLAYBACK
@@ -74,9 +73,6 @@ def test_a_spoken_conversation_with_a_cut_is_held_recorded_and_replayed(
 ) -> None:
     monkeypatch.setitem(registry.BUILT_IN["policies"], "asks", "tests.test_realtime_policy_voice:made")
     monkeypatch.setenv("A_KEY", TOKEN)
-    # The endpoint hears a committed turn all at once. Detected on the loop, its end would come before its beginning has
-    # reached the conductor, and the endpoint would say that nobody spoke: so the detector has a thread of its own here.
-    monkeypatch.setattr(SileroVad, "cost", lambda self, packet: 1_000_000)
     models = os.environ["VISAVIS_MODELS"]
     lines = [Said(2.5, "what can you do"), Said(8.5, "what time is it")]
     sound = compose(tmp_path, lines, length=10.5)

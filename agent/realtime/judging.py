@@ -24,6 +24,7 @@ class Judging:
     """Follows VOICE, PERCEPT and TURN, and sets the waits of `turns`."""
 
     def __init__(self, microphone: ClientMicrophone) -> None:
+        self.spoken = False  # in what is being judged; its turn may be opened a step later
         self._microphone = microphone
         self._turns: TurnTaker | None = None
         self._usual: TurnConfig | None = None
@@ -40,13 +41,14 @@ class Judging:
 
     def begin(self) -> None:
         """The client says that its turn is over."""
+        self.spoken = False
         self._until = self._microphone.judge()
 
     def feed(self, packet: Packet[Any]) -> bool:
         """Take one packet in. Returns whether this was the end of what the client had committed."""
         match packet.data:
             case SpeechStarted(segment=segment):
-                self._segment, self._speaking = segment, True
+                self._segment, self._speaking, self.spoken = segment, True, True
             case SpeechEnded():
                 self._speaking = False
             case Voice():

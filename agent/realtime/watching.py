@@ -46,7 +46,7 @@ class Watcher:
         heard, dialogue = self._judging.feed(packet), self.dialogue
         if dialogue is None:
             return
-        if heard and dialogue.hearing.open is None:
+        if heard and dialogue.hearing.open is None and not self._judging.spoken:
             self._out(dialogue.no_speech())
         if packet.topic is not VOICE:
             self._out(dialogue.packet(packet))
