@@ -14,7 +14,17 @@ from policies.llm.answer import Answer
 from policies.llm.settings import DraftConfig
 from streams.clock import SECOND
 from streams.packet import Packet
-from streams.types import Action, Ask, SpeechStarted, TurnCommitted, TurnDropped, TurnWaiting, Withdraw
+from streams.types import (
+    Action,
+    Ask,
+    Halt,
+    SpeechStarted,
+    TurnCommitted,
+    TurnDropped,
+    TurnOpened,
+    TurnWaiting,
+    Withdraw,
+)
 
 MINUTE = 60 * SECOND
 
@@ -39,6 +49,7 @@ class Drafts:
         self.begun = self.taken = self.dropped = 0
         self._open: Draft | None = None
         self._of_turn: tuple[int, int] = (0, 0)  # turn, and its drafts so far
+        self._newest = self._stopped = 0  # the turn that was opened last; the one in which a stop word was heard
         self._for_nothing: deque[int] = deque()  # when
 
     def consider(self, packet: Packet[Any], ask: Callable[[TurnWaiting], Ask | None]) -> list[Action]:
@@ -46,8 +57,13 @@ class Drafts:
         match packet.data:
             case TurnWaiting() as waiting:
                 return self.likely(waiting, ask, packet.at)
+            case TurnOpened(turn=turn):
+                self._newest = turn
             case SpeechStarted():
                 return self._drop("the person goes on", packet.at)
+            case Halt():  # the reflex has answered: the model is not asked about a stop word
+                self._stopped = self._newest
+                return self._drop("stop", packet.at)
             case TurnDropped(turn=turn) if self._open is not None and self._open.turn == turn:
                 return self._drop("the turn came to nothing", packet.at)
         return []
@@ -74,7 +90,7 @@ class Drafts:
 
     def _begin(self, turn: int, ask: Ask | None, now: int) -> list[Action]:
         draft = self._open
-        if ask is None or (draft is not None and draft.turn == turn and _same(draft.ask, ask)):
+        if ask is None or turn == self._stopped or (draft is not None and draft.turn == turn and _same(draft.ask, ask)):
             return []
         actions = self._drop("the words have changed", now)
         number, count = self._of_turn
