@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import uvicorn
 from starlette.applications import Starlette
@@ -27,6 +28,8 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from streams.types import Manner
 
 PAGE = Path(__file__).resolve().parents[1] / "agent" / "console" / "page"
 POLICY = (
@@ -136,6 +139,29 @@ class Scene:
         how = {"status": status, "detail": "" if status == "done" else "stopped on the way", "result": result}
         self.put(ended, "feedback", "Outcome", **ours, action=kind, name=name, **how)
 
+    def ask(self, t: float, purpose: str = "reply", *, turn: int | None = None, **more: Any) -> int:
+        """A question to the model, as pages are shown it; returns its number."""
+        self._ids += 1
+        counts = {"messages": 6, "tools": 4, "bytes": 5210}
+        ours = {"turn": self._turns if turn is None else turn, "id": self._ids}
+        self.put(t, "action", "Ask", picture_ns=0, purpose=purpose, on_cut="cancel", **ours, **counts | more)
+        return self._ids
+
+    def answer(
+        self, number: int, first: float, last: float, text: str, status: str = "done", error: str = "", **more: Any
+    ) -> None:
+        """The model's answer to question `number`, from its first piece to its last."""
+        asked = next(event for event in self.events if event["type"] == "Ask" and event["id"] == number)
+        ours, words = {"turn": asked["turn"], "id": number}, text.split()
+        for index, word in enumerate(words):
+            t = first + (last - first) * index / max(1, len(words) - 1)
+            self.put(t, "feedback", "Delta", **ours, index=index, text=f" {word}", tools=[], sound="")
+        counts = {"input_tokens": 1200, "cached_tokens": 200, "output_tokens": len(words), "attempts": 1, "image": None}
+        known = {"finish": "stop" if words else "", "model": "qwen3", "retry_after_ms": None, "error": error}
+        times = {"first_ms": (first - asked["t"]) * 1000 if words else None, "whole_ms": (last - asked["t"]) * 1000}
+        how = {"name": "qwen3", "status": status, "result": known | counts | times, "detail": ""}
+        self.put(last + 0.01, "feedback", "Outcome", **ours, action="Ask", **how | more)
+
     def faces(self, t: float, *ids: int) -> None:
         """Faces side by side in the picture."""
         boxes = ((0.2, 0.06, 0.11, 0.28), (0.7, 0.06, 0.1, 0.27))
@@ -210,6 +236,34 @@ def scene(*, voice: bool = True) -> list[Event]:
     return it.done(voice=voice)
 
 
+def minded() -> Scene:
+    """A language model answers: a draft that is taken, one that is not, a tool, a failure, a change of behaviour."""
+    it = Scene()
+    tools = [{"name": name, "kind": "call", "risky": False} for name in ("set_timer", "calculate", "look")]
+    it.put(0.0, "feedback", "Offered", where="toolbox", offers=tools, offered=3)
+    said = it.person(0.8, "how do rainbows come about")
+    it.answer(it.ask(said - 0.2, "draft"), said + 0.1, said + 0.9, "By rain, and by sun.")
+    t = it.agent(said + 0.2, "By rain, and by sun.")
+    said = it.person(t + 0.8, "how late is it in ulm")
+    draft = it.ask(said - 0.4, "draft")
+    it.answer(draft, said - 0.05, said + 0.01, "Ulm is", "cut")
+    it.put(said, "action", "Withdraw", id=draft, reason="it was asked something else in the end", turn=it._turns)
+    it.answer(it.ask(said + 0.005), said + 0.4, said + 0.5, "")
+    it.deed(said + 0.6, said + 0.9, "clock", {"place": "Ulm"}, "done", {"time": "noon"})
+    it.answer(it.ask(said + 0.95), said + 1.5, said + 1.8, "It is noon.")
+    t = it.agent(said + 1.7, "It is noon.")
+    usual = msgspec.to_builtins(Manner())
+    it.put(t + 0.8, "percept", "Adjusted", manner=usual | {"patience": 2.0, "verbosity": "brief"}, by="console")
+    it.typed(t + 1.2, "tell me a story")
+    failed = {"detail": "no token came within 8 s", "error": "first_token"}
+    it.answer(it.ask(t + 1.22), t + 5.2, t + 5.2, "", "timeout", **failed)
+    t = it.agent(t + 5.3, "I cannot think of one now.")
+    it.typed(t + 1.0, "and why not")
+    it.ask(t + 1.05)
+    it.put(t + 2.4, "percept", "Echo", similarity=0.0, erle_db=0.0, delay_ms=0.0)
+    return it
+
+
 def tone(duration: float) -> bytes:
     """A stereo WAV at 16 kHz with the person left and the agent right: two soft tones, a second of each in turn."""
     t = np.arange(round(duration * 16000)) / 16000
@@ -242,6 +296,9 @@ class PageServer:
         self.number = 1
         self.muted = False
         self.recording: str | None = None
+        self.manner = msgspec.to_builtins(Manner())
+        self.refuses = ""  # why a change of the behaviour is refused
+        self.price: dict[str, float] | None = None
         self.talker: int | None = None
         self.silent = False  # does not answer "take"
         self.messages: list[dict[str, Any]] = []
@@ -408,6 +465,7 @@ class PageServer:
         self._viewers[viewer] = socket
         limits = {"image_hz": 5, "image_width": 640}
         welcome = {"type": "welcome", "protocol": 1, "viewer": viewer, "name": "visavis", "limits": limits}
+        welcome |= {"manner": self.manner, "price": self.price}
         try:
             await socket.send_json(welcome | {"session": self.session()})
             while True:
@@ -449,6 +507,14 @@ class PageServer:
                 if "microphone" in message["media"]:
                     self.talker = None
                 await socket.send_json({"type": "released", "media": message["media"], "reason": ""})
+            case "adjust" if self.refuses:
+                await socket.send_json({"type": "error", "message": self.refuses})
+                return
+            case "adjust":
+                self.manner |= message["changes"]
+                for each in list(self._viewers.values()):
+                    await each.send_json({"type": "manner", "manner": self.manner, "by": viewer})
+                return
             case "mute":
                 self.muted = message["muted"]
             case "record":

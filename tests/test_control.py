@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from agent import assembly, config
 from agent.console.behaviour import Behaviour, adjusted
 from agent.console.host import Host
 from agent.console.protocol import ProtocolError
+from agent.console.settings import ConsoleConfig
 from agent.console.summary import encoded, summary
 from agent.replay import Replay
 from agent.replaying import perform
@@ -270,10 +272,61 @@ def test_pages_see_what_the_model_does_and_not_what_it_is_told(tmp_path: Path) -
             offered = page.of("Offered")
             assert all(set(offer) == {"name", "kind", "risky"} for each in offered for offer in each["offers"])
             assert "set_timer" in {offer["name"] for each in offered for offer in each["offers"]}
+            while host.room._history[0][0] <= offered[0]["at"] * 1e9:
+                await page.send(type="text", text="stop")
+                await asyncio.sleep(0.2)
+            async with opened(host.address) as late:
+                await late.until(lambda late: late.of("Offered"))
+                assert [event["where"] for event in late.of("Offered")] == [event["where"] for event in offered]
+                orders = [event["order"] for event in late.events]
+                assert orders == sorted(orders) and len(set(orders)) == len(orders)
             shown = [json.dumps(event) for event in page.events if event["type"] != "Adjusted"]
             assert not [text for text in shown if secret in text]
 
-    held(act, tmp_path, *MIND, make=minded([Tokens("By rain, and by sun.")]))
+    settings = ConsoleConfig(history_s=1.0)
+    held(act, tmp_path, *MIND, make=minded([Tokens("By rain, and by sun.")]), settings=settings)
+
+
+def test_all_of_it_together_in_a_real_browser(tmp_path: Path) -> None:
+    """Changed by keyboard in one page, at work in the session, seen in another; the model is seen thinking."""
+    api = pytest.importorskip("playwright.async_api", reason="pages are tested with Playwright: pip install playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("pages are tested in Chromium: apt-get install chromium")
+
+    async def act(host: Host) -> None:
+        async with api.async_playwright() as playwright, opened(host.address) as watcher:
+            browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+            page, other = [await (await browser.new_context()).new_page() for _ in range(2)]
+            troubles: list[str] = []
+            for each in (page, other):
+                each.on("pageerror", lambda error: troubles.append(str(error)))
+                await each.goto(host.address)
+                await each.click("#watch-only")
+            await page.keyboard.press("b")
+            await page.focus("#patience")
+            await page.keyboard.press("End")
+            await api.expect(page.locator("#behaviour-state")).to_have_text("Changed.")
+            await page.select_option("#interruptible", "stop")
+            await watcher.until(lambda watcher: len(adjustments(watcher)) == 2)
+            assert host._session is not None
+            turns = host._session.conductor.turns
+            assert (turns.manner.patience, turns.manner.interruptible) == (4.0, "stop")
+            await api.expect(page.locator("#tools-hint")).to_contain_text("set_timer")
+            await page.keyboard.press("Escape")
+            notes = other.locator("#captions .note.work .said")
+            await api.expect(notes).to_have_text(["Behaviour: patience 4", "Behaviour: only stop interrupts it"])
+            await page.keyboard.press("/")
+            await page.keyboard.type("how do rainbows come about")
+            await page.keyboard.press("Enter")
+            await api.expect(other.locator("#captions .thinking")).to_have_count(1)
+            await api.expect(other.locator("#captions")).to_contain_text("By rain.")  # nobody talks: it can be read
+            await api.expect(other.locator("#captions .thinking")).to_have_count(0)
+            await api.expect(page.locator("#figures")).to_contain_text("model: questions1")
+            assert troubles == []
+            await browser.close()
+
+    held(act, tmp_path, *MIND, make=minded([Tokens("By rain.", first_ms=1500)]))
 
 
 # --- what is shown of large things

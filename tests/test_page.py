@@ -18,7 +18,7 @@ if shutil.which("chromium") is None:
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect, sync_playwright
 
-from tests.page_server import RATE, PageServer, Scene, picture, scene, serving, until
+from tests.page_server import RATE, PageServer, Scene, minded, picture, scene, serving, until
 
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
@@ -624,6 +624,173 @@ def test_hours_of_events_take_bounded_memory(open_page: Open) -> None:
     assert 290 < kept["turns"] < 320 and kept["rows"] <= 401
 
 
+# --- how the agent behaves, and its model
+
+
+def tabbed(page: Page, name: str) -> None:
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == name:
+            return
+    pytest.fail(f"{name} is not reached by Tab")
+
+
+def test_behaviour_is_changed_by_keyboard_field_by_field(open_page: Open, server: PageServer) -> None:
+    server.manner |= {"persona": "You are Ada.", "forbidden_topics": ["war", "money"], "patience": 1.5, "fillers": True}
+    page = open_page()
+    server.tell(minded().done(voice=False)[:1])
+    page.keyboard.press("b")
+    expect(page.locator("#persona")).to_have_value("You are Ada.")
+    expect(page.locator("#forbidden-topics")).to_have_value("war\nmoney")
+    expect(page.locator("#patience")).to_have_attribute("aria-valuetext", "1.5 times the usual wait")
+    expect(page.locator("#fillers")).to_be_checked()
+    expect(page.locator("#tools-hint")).to_have_text("It has: set_timer, calculate, look.")
+    sent: list[dict[str, Any]] = []
+
+    def changes(**wanted: Any) -> None:
+        sent.append(wanted)
+        until(lambda: len(server.of("adjust")) == len(sent), f"{wanted} to be sent")
+        assert [message["changes"] for message in server.of("adjust")] == sent
+        expect(page.locator("#behaviour-state")).to_have_text("Changed.")
+
+    tabbed(page, "persona")
+    page.keyboard.press("Control+A")
+    page.keyboard.type(" You are Bob. ")
+    assert not server.of("adjust")  # nothing while somebody writes
+    page.keyboard.press("Tab")
+    changes(persona="You are Bob.")
+    page.keyboard.type("German")
+    tabbed(page, "verbosity")
+    changes(language="German")
+    page.keyboard.press("ArrowDown")
+    changes(verbosity="full")
+    tabbed(page, "patience")
+    for _ in range(5):
+        page.keyboard.press("ArrowRight")  # together
+    expect(page.locator("#patience-told")).to_have_text("2.0 ×")
+    changes(patience=2)
+    for name, key, field, value in (
+        ("interruptible", "ArrowDown", "interruptible", "stop"), ("proactivity", "ArrowUp", "proactivity", "none"),
+        ("pictures", "ArrowDown", "pictures", "always"),
+    ):  # fmt: skip
+        tabbed(page, name)
+        page.keyboard.press(key)
+        changes(**{field: value})
+    tabbed(page, "forbidden-tools")
+    page.keyboard.type("set_timer\n\n look ")
+    tabbed(page, "backchannels")
+    changes(forbidden_tools=["set_timer", "look"])
+    page.keyboard.press("Space")
+    changes(backchannels=True)
+    tabbed(page, "forbidden-topics")
+    page.keyboard.press("Control+A")
+    page.keyboard.press("Delete")
+    page.keyboard.press("Escape")  # closes, and what was written last is sent
+    expect(page.locator("#behaviour")).to_be_hidden()
+    changes_last = {"forbidden_topics": []}
+    until(lambda: server.of("adjust")[-1]["changes"] == changes_last, "what was written last")
+    assert not server.of("stop")
+    names = {name for message in server.of("adjust") for name in message["changes"]}
+    assert names | {"fillers"} == set(server.manner)
+
+
+def test_who_changes_it_is_told_and_what_is_refused_is_undone(open_page: Open, server: PageServer) -> None:
+    first, second = open_page(), open_page()
+    for page in (first, second):
+        page.click("#open-behaviour")
+    second.fill("#persona", "half a sent")
+    first.select_option("#verbosity", "brief")
+    expect(second.locator("#verbosity")).to_have_value("brief")
+    expect(second.locator("#behaviour-state")).to_have_text("Changed by viewer 1.")
+    expect(second.locator("#persona")).to_have_value("half a sent")  # who writes is left alone
+    server.refuses = "the behaviour was not changed: it is being changed too often."
+    first.select_option("#verbosity", "full")
+    expect(first.locator("#behaviour-state")).to_have_text(server.refuses)
+    expect(first.locator("#verbosity")).to_have_value("brief")
+    expect(first.locator("#alarms p")).to_have_count(0)  # it is told where one looks
+    server.refuses = ""
+    second.locator("#persona").blur()
+    expect(first.locator("#persona")).to_have_value("half a sent")
+    server.hang_up()
+    expect(first.locator("#open-behaviour")).to_be_enabled()
+    expect(first.locator("#persona")).to_have_value("half a sent")  # of the new welcome
+
+
+def test_the_model_is_shown_at_work(open_page: Open, server: PageServer) -> None:
+    server.price = {"input": 2.0, "cached": 0.5, "output": 8.0}
+    page = open_page()
+    page.click("#watch-only")
+    events = minded().done(voice=False)
+    told = 0
+
+    def tell(end: float) -> None:
+        nonlocal told
+        due = [event for event in events[told:] if event["at"] <= end]
+        told += len(due)
+        server.tell(due)
+
+    def at(kind: str, place: int, **fields: Any) -> float:
+        found = [e for e in events if e["type"] == kind and all(e.get(name) == value for name, value in fields.items())]
+        return float(found[place]["at"])
+
+    thinking = page.locator("#captions .thinking")
+    server.begin()
+    tell(at("Ask", 0) + 0.001)
+    expect(page.locator("#captions .person")).to_have_count(1)
+    expect(thinking).to_have_count(0)  # a draft may be for nothing
+    tell(at("TurnCommitted", 0))
+    expect(thinking.locator(".aside")).to_have_text("thinking")
+    tell(at("PlayStarted", 0))
+    expect(thinking).to_have_count(0)
+    expect(page.locator("#captions .agent.speaking")).to_have_count(1)
+    tell(at("Ask", -1, turn=2))
+    expect(thinking).to_have_count(1)
+    tell(at("Outcome", -1, turn=2, action="Say"))
+    expect(thinking).to_have_count(0)
+    tell(at("Adjusted", 0))
+    expect(page.locator("#captions .note.work").last).to_have_text("Behaviour: brief answers, patience 2")
+    expect(page.locator("#spoken")).to_contain_text("Behaviour: brief answers")
+    tell(at("Outcome", -1, turn=3, action="Ask"))
+    expect(page.locator("#captions .note.alarm")).to_have_text("The model did not answer: no token came within 8 s")
+    expect(thinking).to_have_count(0)
+    tell(99)
+    expect(thinking).to_have_count(1)
+    expect(page.locator("#captions")).not_to_contain_text("Ask")
+    figures = page.locator("#figures")
+    expect(figures).to_contain_text("model: questions6, 1 failed")
+    expect(figures).to_contain_text("model: drafts taken1 of 2")
+    expect(figures).to_contain_text("model: first piece (median)")
+    expect(figures).to_contain_text("model: tokens in, out6000, 10")
+    expect(figures).to_contain_text(f"model: cost{(5000 * 2 + 1000 * 0.5 + 10 * 8) / 1e6:.4f}")
+
+
+def test_the_timeline_tells_what_the_model_was_asked(open_page: Open, server: PageServer) -> None:
+    page = open_page()
+    events = minded().done(voice=False)
+    server._started = time.monotonic() - events[-1]["at"]
+    server.send(server.session() | {"number": 2})
+    server.tell(events)
+    page.focus("#timeline")
+    labels = []
+    page.keyboard.press("ArrowLeft")
+    for _ in range(40):
+        labels.append(page.inner_text("#evidence-title"))
+        page.keyboard.press("ArrowLeft")
+    model = [label.partition(": ")[2] for label in dict.fromkeys(labels) if label.startswith("Model")]
+    assert model[:2] == ["reply", "reply, timeout: first token"]
+    assert model[-1] == "draft taken, 0.30 s, 5 tokens"
+    assert any(label.startswith("draft, withdrawn, 0.3") for label in model)
+    turns = [label for label in labels if label.startswith("Turns") and "answered after 0.54 s" in label]
+    assert "(the model after 0.30 s, 5 tokens)" in turns[0]
+    page.click("#as-list")
+    page.fill("#filter", "asks the model (draft): 6 messages, 4 tools, 5.2 kB")
+    expect(page.locator("#events li")).to_have_count(2)
+    page.fill("#filter", "taken back")
+    expect(page.locator("#events .text")).to_have_text(
+        ["Question 3 taken back: it was asked something else in the end"]
+    )
+
+
 # --- for everybody
 
 
@@ -657,6 +824,9 @@ def test_all_of_it_goes_by_keyboard(open_page: Open, server: PageServer) -> None
     page.keyboard.press("Escape")
     expect(page.locator("#help")).to_be_hidden()
     assert len(server.of("stop")) == 1  # that Escape closed the help
+    page.keyboard.press("b")
+    expect(page.locator("#behaviour")).to_be_visible()
+    page.keyboard.press("Escape")
     page.keyboard.press("r")
     expect(page.locator("#recordings")).to_be_visible()
     page.keyboard.press("Escape")
@@ -708,6 +878,16 @@ def test_no_serious_barrier_is_found(open_page: Open, server: PageServer, scheme
 
     page = open_page(color_scheme=scheme)
     check("start")
+    server.tell(minded().done())
+    page.click("#open-behaviour")
+    page.select_option("#verbosity", "full")
+    expect(page.locator("#behaviour-state")).to_have_text("Changed.")
+    check("behaviour")
+    server.refuses = "the behaviour was not changed: Expected `float` <= 4.0 - at `patience`."
+    page.select_option("#verbosity", "brief")
+    expect(page.locator("#behaviour-state")).to_have_text(server.refuses)
+    check("behaviour, refused")
+    page.keyboard.press("Escape")
     talk(page)
     server._started = time.monotonic() - 19.3
     server.send(server.session() | {"number": 2})

@@ -61,6 +61,7 @@ class Room:
         self._first = 0  # index in the pages of the speaker's sample 0: indices go on from session to session
         self._clock: Clock | None = None
         self._history: deque[tuple[int, bytes]] = deque(maxlen=_MOST)
+        self._offers: dict[str, tuple[int, bytes]] = {}  # of each component the newest, however old
         self._facts = SessionFacts(language=language, echo=settings.echo)
 
     # --- sessions
@@ -81,6 +82,7 @@ class Room:
         """A session has begun, with this clock. recording: name of the file it is written to"""
         self._clock = clock
         self._history.clear()
+        self._offers.clear()
         started = clock.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._change(number=number, started=started, recording=recording)
         self.tell()
@@ -118,6 +120,10 @@ class Room:
         for viewer in self.viewers.values():
             viewer.outbox.put(text)
 
+    def offered(self, where: str, event: tuple[int, bytes]) -> None:
+        """What component `where` can do now: who joins late is told, however long ago it was."""
+        self._offers[where] = event
+
     def picture(self, packet: Packet[Image]) -> None:
         """Show a picture to everybody but the one whose camera took it."""
         owner = self._holders.get("camera")
@@ -145,7 +151,9 @@ class Room:
         viewer.send(
             protocol.Welcome(viewer.number, self.settings.name, self.facts, limits, manner, self._price)
         )  # fmt: skip
-        events = [event for _, event in self._history]
+        oldest = self._history[0][0] if self._history else 0
+        offers = sorted(event for event in self._offers.values() if event[0] < oldest)
+        events = [event for _, event in (*offers, *self._history)]
         for place in range(0, len(events), _TOGETHER):
             viewer.outbox.put(protocol.events_text(events[place : place + _TOGETHER]))
         self.tell()
@@ -211,8 +219,12 @@ class Room:
     def _adjust(self, viewer: Viewer, changes: dict[str, Any]) -> None:
         if not viewer.adjustments.spend():
             raise protocol.ProtocolError("the behaviour was not changed: it is being changed too often.")
-        if self.behaviour.adjust(changes):
-            self.broadcast(protocol.Behaves(self.behaviour.manner, viewer.number))
+        changed = self.behaviour.adjust(changes)
+        told = protocol.Behaves(self.behaviour.manner, viewer.number)
+        if changed:
+            self.broadcast(told)
+        else:
+            viewer.send(told)
 
     def _take(self, viewer: Viewer, media: list[Medium]) -> None:
         taken: list[Medium] = []

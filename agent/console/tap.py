@@ -9,7 +9,7 @@ from streams.bus import Lane
 from streams.clock import MS, Clock
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, IMAGE, PERCEPT, TURN, VOICE, Topic
-from streams.types import Fault
+from streams.types import Fault, Offered
 
 BATCH_NS = 50 * MS
 
@@ -46,8 +46,11 @@ class RoomTap:
     def _take(self, packet: Packet[Any]) -> None:
         if packet.topic is IMAGE:
             self._room.picture(packet)
-        else:
-            self._batch.append((packet.at, encoded(packet)))
+            return
+        shown = (packet.at, encoded(packet))
+        self._batch.append(shown)
+        if isinstance(packet.data, Offered):
+            self._room.offered(packet.data.where, shown)
 
     def _show(self) -> None:
         if self._batch:

@@ -84,6 +84,7 @@ function fill(element, row, person) {
   who.title = clock(row.start);
   said.textContent = row.text || "…";
   const asides = [];
+  if (row.state === "thinking") asides.push("thinking");
   if (row.state === "paused") asides.push("paused, listening");
   if (row.state === "cut") asides.push(`— interrupted${row.detail && row.detail !== "an interruption" ? `: ${row.detail}` : ""}`);
   else if (row.detail) asides.push(row.detail);

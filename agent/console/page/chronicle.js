@@ -1,5 +1,6 @@
 // What the timeline shows, made of events: bars and marks in lanes, and two curves. No page, no clock.
 
+import { Mind } from "./mind.js";
 import { why } from "./telling.js";
 
 const KEPT = 600; // s of session time
@@ -13,13 +14,15 @@ export const LANES = [
   { id: "turns", name: "Turns" },
   { id: "overlaps", name: "Overlaps" },
   { id: "senses", name: "Percepts" },
+  { id: "mind", name: "Model" },
   { id: "doing", name: "Tools" },
   { id: "faults", name: "Faults" },
 ];
 
 /**
  * `items`: by lane, in the order in which they came, each `{lane, start, end, tone, label, events}`: `end` null while it
- * lasts, equal to `start` for a mark; `tone` one of "person", "agent", "held", "faint", "good", "alarm".
+ * lasts, equal to `start` for a mark; `tone` one of "person", "agent", "held", "faint", "good", "alarm"; `notch` an instant
+ * in it that matters: of a turn its commit, of a question to a model the first piece of the answer.
  * `curves`: `voice`, `echo` and `ending`, each an array of numbers t, value, t, value, …
  * `events`: all but `Voice`, for the list. `bounded`: only the last 10 minutes are kept.
  */
@@ -29,6 +32,8 @@ export class Chronicle {
   events = [];
   routine = new WeakSet(); // of the events, those that say the same again or only a figure
   gauges = new Map(); // "where name" -> value
+  mind = new Mind((start, tone, event) => this.#add("mind", start, null, tone, "", event));
+  offers = new Map(); // where -> names of what is offered there
   faces = null; // the newest `Faces`
   last = 0; // session time (s) of the newest event
   count = 0; // of events taken
@@ -86,6 +91,11 @@ export class Chronicle {
         this.routine.add(e);
         break;
       case "Faces": this.#faces(e); break;
+      case "Adjusted": this.#mark("senses", e, "person", "behaviour"); break;
+      case "Offered": this.offers.set(e.where, e.offers.map(({ name }) => name)); break;
+      case "Ask":
+      case "Withdraw":
+      case "Delta": if (this.mind.take(e)) this.routine.add(e); break;
       case "Typed": this.#mark("senses", e, "person", `typed “${e.text}”`); break;
       case "StopPressed": this.#mark("senses", e, "alarm", "stop pressed"); break;
       case "TurnOpened": this.#turns.set(e.turn, this.#add("turns", e.start_ns / 1e9, null, "person", `${e.turn}`, e)); break;
@@ -143,9 +153,11 @@ export class Chronicle {
     const item = this.#turns.get(e.turn) ?? this.#add("turns", e.start_ns / 1e9, null, "person", `${e.turn}`, e);
     if (item.events.at(-1) !== e) item.events.push(e);
     item.end = e.at;
-    item.commit = e.at;
+    item.notch = e.at;
     item.spoken = e.reason === "unasked" ? null : e.end_ns / 1e9;
     if (e.reason === "unasked") item.tone = "agent";
+    item.share = () => this.mind.share(e.turn);
+    this.mind.take(e);
   }
 
   #dropped(e) {
@@ -192,6 +204,10 @@ export class Chronicle {
       this.#close(item, Math.max(e.t, item?.start ?? 0), e);
       if (item && e.status !== "done") item.cut = true;
       this.#saying.delete(e.id);
+      return;
+    }
+    if (e.action === "Ask") {
+      this.mind.ended(e);
       return;
     }
     const item = this.#doing.get(e.id) ?? this.#mark("doing", e, "agent", e.name);

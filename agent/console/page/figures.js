@@ -11,7 +11,7 @@ export class Figures {
     panel.open = matchMedia("(min-width: 861px)").matches;
   }
 
-  show({ link, talker, chronicle }) {
+  show({ link, talker, chronicle, price }) {
     const now = performance.now();
     const rate = Math.max(0, ((chronicle.count - this.#count) * 1000) / (now - this.#at));
     this.#count = chronicle.count;
@@ -28,6 +28,7 @@ export class Figures {
       ["sound: frames missing", lost],
       ["sound: waiting", `${heldMs.toFixed(0)} ms`],
       ["sound: on its way out", `${latencyMs.toFixed(0)} ms`],
+      ...thought(chronicle.mind, price),
       ...[...chronicle.gauges].map(([name, value]) => [name, Number.isInteger(value) ? value : value.toPrecision(3)]),
     ];
     while (list.children.length > rows.length * 2) list.lastElementChild.remove();
@@ -36,4 +37,17 @@ export class Figures {
       if (list.children[at].textContent !== String(text)) list.children[at].textContent = text;
     });
   }
+}
+
+/** What the language model did in this session. */
+function thought(mind, price) {
+  if (!mind.asked) return [];
+  const { asked, drafts, thrown, failed, first, input, output } = mind;
+  const cost = mind.cost(price);
+  const rows = [["model: questions", failed ? `${asked}, ${failed} failed` : asked]];
+  if (drafts) rows.push(["model: drafts taken", `${drafts - thrown} of ${drafts}`]);
+  rows.push(["model: first piece (median)", first === null ? "–" : `${(first * 1000).toFixed(0)} ms`]);
+  rows.push(["model: tokens in, out", `${input}, ${output}`]);
+  if (cost !== null) rows.push(["model: cost", cost.toPrecision(3)]);
+  return rows;
 }

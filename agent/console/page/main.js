@@ -1,5 +1,6 @@
 // The console: puts the parts together, and says in which state they are.
 
+import { BehaviourPanel } from "./behaviour.js";
 import { Captions } from "./captions.js";
 import { Chronicle } from "./chronicle.js";
 import { SessionClock } from "./clocks.js";
@@ -26,9 +27,11 @@ const figures = new Figures();
 const picture = new Picture({ frame: place("frame"), video: place("own"), still: place("still"), boxes: place("boxes"), words: place("seen") });
 const review = new Review(link);
 const recordings = new Recordings(link);
+const behaviour = new BehaviourPanel(link);
 
 let session = null; // what the server last said of it
 let viewer = 0;
+let price = null; // of the language model's tokens
 let chosen = false; // Talk or "Only watch" was pressed: the big button has gone
 let story = new Story();
 let chronicle = new Chronicle();
@@ -52,15 +55,19 @@ link.onmessage = (message) => {
       viewer = message.viewer;
       place("name").textContent = message.name;
       document.title = message.name;
+      price = message.price ?? null;
       hear({ ...message.session });
+      story.manner = null; // the last minute comes again, and what was changed in it
+      behaviour.hear(message.manner);
       talker.connected(message.limits);
       break;
     case "session": hear(message); break;
     case "events": for (const event of message.events) take(event); break;
     case "pong": time.hear(message.now, message.time); break;
     case "recordings": recordings.refresh(); break;
+    case "manner": behaviour.hear(message.manner, message.by === viewer ? "you" : `viewer ${message.by}`); break;
     case "notice": notice(message.message); break;
-    case "error": alarm(message.message); break;
+    case "error": if (!behaviour.refused(message.message)) alarm(message.message); break;
     default: talker.take(message);
   }
 };
@@ -87,6 +94,7 @@ function hear(told) {
 /** Captions and timeline start afresh. */
 function begin() {
   story = new Story();
+  story.manner = behaviour.manner;
   story.onfinished = (row) => {
     if (row.state !== "faint" && row.text) speak(row.side === "note" ? row.text : `${row.side === "agent" ? "Agent" : captions.person}: ${row.text}${row.state === "cut" ? ", interrupted" : ""}`);
   };
@@ -195,7 +203,7 @@ function render() {
   place("camera").setAttribute("aria-pressed", String(seeing));
   place("record").setAttribute("aria-checked", String(!!session?.recording));
   place("recording-sign").hidden = !session?.recording || !open;
-  for (const id of ["camera", "record", "stop", "text", "send"]) place(id).disabled = !open;
+  for (const id of ["camera", "record", "stop", "text", "send", "open-behaviour"]) place(id).disabled = !open;
   const watchers = (session?.watchers ?? 1) - 1;
   place("watchers").textContent = open && watchers > 0 ? `${watchers} ${watchers === 1 ? "other watches" : "others watch"}` : "";
   if (!recorded) picture.own(talker.camera.isOpen);
@@ -203,7 +211,7 @@ function render() {
 
 setInterval(() => {
   if (link.state === "gone") render(); // it tells when it tries again
-  figures.show({ link, talker, chronicle });
+  figures.show({ link, talker, chronicle, price });
 }, 500);
 
 // --- what the person does
@@ -252,6 +260,8 @@ press("camera", async () => {
 });
 press("record", () => link.send({ type: "record", on: !session?.recording }));
 press("open-recordings", () => recordings.show());
+const adjust = () => behaviour.manner && behaviour.show([...chronicle.offers.values()].flat());
+press("open-behaviour", adjust);
 press("open-settings", () => {
   devices();
   place("settings").showModal();
@@ -281,6 +291,7 @@ addEventListener("keydown", (event) => {
   const act = {
     t: talk,
     m: mute,
+    b: adjust,
     r: () => recordings.show(),
     "?": () => place("help").showModal(),
     "/": () => place("text").focus(),

@@ -3,7 +3,7 @@
 // The agent's words appear as they are heard (`Played`), with the spelling of what it set out to say; what it will say
 // is kept back until then.
 
-import { why } from "./telling.js";
+import { behaves, why } from "./telling.js";
 
 const KEPT = 600; // s of session time
 const ROWS = 400;
@@ -11,23 +11,25 @@ const ROWS = 400;
 /**
  * `rows`: in the order in which they began, each
  * `{key, side: "person" | "agent" | "note", start, text, state, detail, latency, revision}`. `state` of a person's is
- * "partial" or "final", of the agent's "speaking", "paused", "cut" or "done", of a note "faint", "unheard", "work" or "alarm".
+ * "partial" or "final", of the agent's "thinking", "speaking", "paused", "cut" or "done", of a note "faint", "unheard", "work" or "alarm".
  */
 export class Story {
   rows = [];
   changes = 0; // counts events that were of importance to `rows`
+  manner = null; // how the agent behaves, where that is known
   onfinished = () => {}; // (row): nothing more will change in it, to be read out
   #byKey = new Map();
   #open = null; // row of the turn that somebody has
   #segments = new Map(); // segment -> row
   #says = new Map(); // id -> {text, turn, shown}
   #ends = new Map(); // turn -> session time (s) at which the person's speech ended
+  #asks = new Map(); // id of a question to a model -> {turn, draft, drafted}
   #notes = 0;
 
   clear() {
     this.rows = [];
-    for (const map of [this.#byKey, this.#segments, this.#says, this.#ends]) map.clear();
-    this.#open = null;
+    for (const map of [this.#byKey, this.#segments, this.#says, this.#ends, this.#asks]) map.clear();
+    this.#open = this.manner = null;
     this.changes += 1;
   }
 
@@ -41,6 +43,12 @@ export class Story {
       case "TurnCommitted": this.#committed(e); break;
       case "TurnDropped": this.#dropped(e); break;
       case "Say": this.#says.set(e.id, { text: e.text, turn: e.turn, shown: 0 }); break;
+      case "Ask": this.#asked(e); break;
+      case "Withdraw": this.#withdrawn(e); break;
+      case "Adjusted":
+        this.#note(e.t, `Behaviour: ${behaves(e.manner, this.manner ?? undefined) || "as it was"}`, "work");
+        this.manner = e.manner;
+        break;
       case "PlayStarted": this.#began(e); break;
       case "Played": this.#played(e); break;
       case "OverlapPaused": this.#agent(e.turn, { state: "paused" }); break;
@@ -97,6 +105,40 @@ export class Story {
     const row = this.#row(`p${turn}`, "person", start / 1e9, { state: "final", text: said, detail });
     if (this.#open === row) this.#open = null;
     this.onfinished(row);
+    for (const ask of this.#asks.values()) {
+      if (ask.turn !== turn || !ask.draft) continue; // it has become the answer, unless it is withdrawn now
+      Object.assign(ask, { draft: false, drafted: true });
+      this.#thinks(end / 1e9, turn);
+    }
+  }
+
+  #asked({ t, id, turn, purpose }) {
+    if (purpose === "summary") return;
+    this.#asks.set(id, { turn, draft: purpose === "draft" });
+    if (purpose === "reply") this.#thinks(t, turn);
+  }
+
+  #withdrawn({ id }) {
+    const ask = this.#asks.get(id);
+    if (!ask) return;
+    ask.draft ||= !!ask.drafted;
+    this.#asks.delete(id);
+    this.#settle(ask.turn);
+  }
+
+  /** The agent has been asked and nothing is heard yet: a row in the place of the answer, until there is one. */
+  #thinks(t, turn) {
+    if (this.#byKey.get(`a${turn}`)?.state !== "speaking") this.#row(`t${turn}`, "agent", t, { state: "thinking" });
+  }
+
+  /** No question of `turn` is open any more and nothing is to be said: it does not think. */
+  #settle(turn, heard = false) {
+    const open = [...this.#asks.values()].some((ask) => ask.turn === turn && !ask.draft);
+    const due = [...this.#says.values()].some((say) => say.turn === turn);
+    const row = this.#byKey.get(`t${turn}`);
+    if (!row || (!heard && (open || due))) return;
+    this.#byKey.delete(row.key);
+    this.rows = this.rows.filter((each) => each !== row);
   }
 
   #dropped({ t, turn, reason, text }) {
@@ -108,6 +150,7 @@ export class Story {
   }
 
   #began({ t, turn }) {
+    this.#settle(turn, true);
     const end = this.#ends.get(turn);
     const fresh = !this.#byKey.has(`a${turn}`);
     const row = this.#row(`a${turn}`, "agent", t, { state: "speaking", said: this.#byKey.get(`a${turn}`)?.said ?? new Map() });
@@ -137,6 +180,14 @@ export class Story {
   }
 
   #outcome({ t, turn, id, action, name, status, detail, result }) {
+    if (action === "Ask") {
+      const ask = this.#asks.get(id);
+      this.#asks.delete(id);
+      const bad = status === "failed" || status === "timeout" || status === "refused";
+      if (bad && ask && !ask.draft) this.#note(t, `The model did not answer: ${detail || status}`, "alarm");
+      this.#settle(turn);
+      return;
+    }
     if (action !== "Say") {
       const how = status === "done" ? "done" : `${status}${detail ? `, ${detail}` : ""}`;
       const row = this.#row(`d${id}`, "note", t, { state: status === "done" ? "work" : "alarm", text: `${(name || action).replaceAll("_", " ")}: ${how}` });
@@ -146,6 +197,7 @@ export class Story {
     const row = this.#byKey.get(`a${turn}`);
     const say = this.#says.get(id);
     this.#says.delete(id);
+    this.#settle(turn);
     if (!row) {
       if (status !== "failed" && status !== "timeout") return;
       if (say?.text) this.#unheard(t, say.text);
@@ -181,7 +233,7 @@ export class Story {
     const keys = new Set(kept.map((row) => row.key));
     for (const key of this.#byKey.keys()) if (!keys.has(key)) this.#byKey.delete(key);
     for (const [segment, row] of this.#segments) if (!keys.has(row.key)) this.#segments.delete(segment);
-    for (const map of [this.#ends, this.#says]) while (map.size > ROWS) map.delete(map.keys().next().value);
+    for (const map of [this.#ends, this.#says, this.#asks]) while (map.size > ROWS) map.delete(map.keys().next().value);
     this.rows = kept;
   }
 }

@@ -24,6 +24,32 @@ const quoted = (text) => (text ? ` “${text}”` : "");
 const called = ({ name, arguments: given = {} }) =>
   `${name}(${Object.entries(given).map(([key, value]) => `${key}=${JSON.stringify(value)}`).join(", ")})`;
 
+/** How the agent behaves if nobody says otherwise. */
+export const USUAL = {
+  persona: "", language: "", verbosity: "normal", patience: 1, interruptible: "always", proactivity: "news",
+  backchannels: false, fillers: false, pictures: "look", forbidden_topics: [], forbidden_tools: [],
+};
+const MANNER = {
+  persona: (text) => (text ? "another persona" : "no persona of its own"),
+  language: (name) => (name ? `answers in ${name}` : "answers in the usual language"),
+  verbosity: (how) => ({ brief: "brief answers", normal: "answers of normal length", full: "full answers" })[how],
+  patience: (factor) => `patience ${factor}`,
+  interruptible: (how) => (how === "stop" ? "only stop interrupts it" : "may be interrupted"),
+  proactivity: (how) => ({ none: "says nothing unasked", news: "tells news", greets: "tells news and greets" })[how],
+  backchannels: (on) => `backchannels ${on ? "on" : "off"}`,
+  fillers: (on) => `fillers ${on ? "on" : "off"}`,
+  pictures: (when) => ({ never: "sees no pictures", look: "sees a picture when it looks", always: "sees every picture" })[when],
+  forbidden_topics: (list) => (list.length ? `does not talk about ${list.join(", ")}` : "no forbidden topics"),
+  forbidden_tools: (list) => (list.length ? `does not use ${list.join(", ")}` : "no forbidden tools"),
+};
+
+/** In what `manner` differs from `before`, in words. Of a long persona both may be the beginning only. */
+export function behaves(manner, before = USUAL) {
+  const short = (value) => JSON.stringify(typeof value === "string" ? value.slice(0, 300) : value);
+  const names = Object.keys(MANNER).filter((name) => name in manner && short(manner[name]) !== short(before[name]));
+  return names.map((name) => MANNER[name](manner[name])).join(", ");
+}
+
 /** Minutes and seconds, such as "4:07.2". */
 export function clock(t, digits = 1) {
   const whole = Math.max(0, t);
@@ -60,7 +86,12 @@ export function tell(event) {
     case "Halt": return `Everything halts: ${e.reason}`;
     case "PlayStarted": return "The agent's first sound";
     case "Played": return `Heard from the agent${quoted(e.text)}`;
-    case "Outcome": return `${e.action === "Say" ? "Saying" : e.name}: ${e.status}${e.detail ? `, ${e.detail}` : ""}`;
+    case "Adjusted": return `Behaviour${e.by ? ` (${e.by})` : ""}: ${behaves(e.manner) || "as usual"}`;
+    case "Ask": return `Asks the model (${e.purpose}): ${e.messages ?? "?"} messages, ${e.tools ?? "?"} tools, ${((e.bytes ?? 0) / 1000).toFixed(1)} kB${e.picture_ns ? ", with the newest picture" : ""}`;
+    case "Delta": return delta(e);
+    case "Withdraw": return `Question ${e.id} taken back: ${e.reason}`;
+    case "Offered": return `${e.where} offers ${e.offered ?? e.offers.length}: ${e.offers.map(({ name }) => name).join(", ")}`;
+    case "Outcome": return e.action === "Ask" ? answered(e) : `${e.action === "Say" ? "Saying" : e.name}: ${e.status}${e.detail ? `, ${e.detail}` : ""}`;
     case "Fault": return `Fault in ${e.where}: ${e.message}`;
     case "Recovered": return `${e.where} is back${e.message ? `: ${e.message}` : ""}`;
     case "Gauge": return `${e.where}: ${e.name} ${number(e.value)}`;
@@ -69,7 +100,19 @@ export function tell(event) {
   }
 }
 
-const HIDDEN = new Set(["t", "at", "topic", "type", "order", "words", "evidence", "faces"]);
+function delta({ index, text, tools, thought_characters: thought, sound }) {
+  if (text) return `${index ? "The model goes on" : "The model begins"}${quoted(text)}`;
+  if (tools?.length) return `The model calls ${tools.map(({ name }) => name).filter(Boolean).join(", ") || "on"}`;
+  return thought ? `The model thinks (${thought} characters)` : `The model begins${sound ? " to speak" : ""}`;
+}
+
+function answered({ name, status, detail, result }) {
+  const { first_ms: first, output_tokens: tokens } = result ?? {};
+  const how = [status, detail, typeof first === "number" ? `first piece after ${seconds(first / 1000)}` : "", tokens ? `${tokens} tokens` : ""];
+  return `Model ${name}: ${how.filter(Boolean).join(", ")}`;
+}
+
+const HIDDEN = new Set(["offers", "t", "at", "topic", "type", "order", "words", "evidence", "faces"]);
 
 /** What there is to know of it: pairs of a name and a text. */
 export function particulars(event) {
@@ -79,11 +122,18 @@ export function particulars(event) {
     const span = name.endsWith("_ns");
     pairs.push([name.replace(/_ns$/, "").replaceAll("_", " "), span ? seconds(value / 1e9, 3) : typeof value === "number" ? number(value) : typeof value === "object" ? JSON.stringify(value) : String(value)]);
   };
-  for (const [name, value] of Object.entries(event)) if (!HIDDEN.has(name)) add(name, value);
+  for (const [name, value] of Object.entries(event)) if (!HIDDEN.has(name) && !spread(event, name)) add(name, value);
+  for (const name of ["result", "manner", "arguments"]) {
+    if (spread(event, name)) for (const [key, value] of Object.entries(event[name])) add(key, value);
+  }
   for (const [name, value] of Object.entries(event.evidence ?? {})) add(`evidence: ${name}`, value);
   for (const face of event.faces ?? []) add(`face ${face.id}`, `${where(face)}, ${distance(face)}, sure to ${percent(face.confidence)}`);
   return pairs;
 }
+
+/** Whether the field is told field by field. */
+const spread = (event, name) =>
+  (name === "result" && event.action === "Ask" && event.result !== null) || (name === "manner" && event.type === "Adjusted") || (name === "arguments" && typeof event.arguments === "object");
 
 export const percent = (value) => `${Math.round(value * 100)} %`;
 

@@ -269,9 +269,9 @@ export class Timeline {
       pen.stroke();
       pen.setLineDash([]);
     }
-    if (item.commit !== undefined) {
+    if (item.notch !== undefined) {
       pen.fillStyle = this.#colours.ink;
-      pen.fillRect(place(item.commit) - 1.5, y - 2, 3, tall + 4);
+      pen.fillRect(place(item.notch) - 1.5, y - 2, 3, tall + 4);
     }
     if (item.cut) {
       pen.fillStyle = this.#colours.alarm;

@@ -75,9 +75,11 @@ function particularsOf(item) {
   place("evidence-body").replaceChildren(...told);
 }
 
-function title({ lane, start, end, latency, label, events }) {
+function title({ lane, start, end, latency, share, label, events }) {
   const { name } = LANES.find(({ id }) => id === lane);
   const lasted = end !== null && end > start ? `, ${seconds(end - start)}` : "";
-  const what = latency === undefined ? label || tell(events[0]) : `answered after ${seconds(latency)}`;
+  const model = share?.();
+  const answered = latency === undefined ? "" : `answered after ${seconds(latency)}${model ? ` (${model})` : ""}`;
+  const what = answered || label || tell(events[0]);
   return `${name} at ${clock(start, 2)}${lasted}: ${what}`;
 }

@@ -1,0 +1,105 @@
+// The panel of behaviour: shows how the agent behaves, and sends what somebody changes, field by field.
+
+const PAUSE = 250; // ms: what is changed within that goes together
+const place = (id) => document.getElementById(id);
+
+export class BehaviourPanel {
+  manner = null; // as the server last told it
+  #link;
+  #dialog = place("behaviour");
+  #state = place("behaviour-state");
+  #controls = [...place("manner").elements].filter(({ name }) => name);
+  #changed = new Set(); // controls whose change has not been sent
+  #timer = 0;
+  #waiting = false; // something was sent and not answered
+
+  constructor(link) {
+    this.#link = link;
+    for (const control of this.#controls) {
+      control.addEventListener("change", () => this.#change(control));
+      control.addEventListener("input", () => this.#label());
+    }
+    place("manner").addEventListener("submit", (event) => event.preventDefault());
+    this.#dialog.addEventListener("close", () => this.#leave());
+  }
+
+  /** `tools`: names of what the agent can use, as far as it is known. */
+  show(tools) {
+    this.#say("");
+    const hint = place("tools-hint");
+    hint.textContent = tools.length ? `It has: ${tools.join(", ")}.` : "";
+    this.#dialog.showModal();
+  }
+
+  /** The server's word. `who`: "" or who changed it. What somebody is writing just now stays as it is. */
+  hear(manner, who = "") {
+    this.manner = manner;
+    for (const control of this.#controls) {
+      const writing = control === document.activeElement && this.#differs(control) && this.#dialog.open;
+      if (!this.#changed.has(control) && !(writing && who)) write(control, manner[control.name]);
+    }
+    this.#label();
+    if (who) this.#say(who === "you" ? "Changed." : `Changed by ${who}.`);
+    this.#waiting = false;
+  }
+
+  /** Whether `message` is an answer to what was sent here: then it is told here, and what was wrong is undone. */
+  refused(message) {
+    if (!this.#waiting || !this.#dialog.open) return false;
+    this.#waiting = false;
+    this.hear(this.manner);
+    this.#say(message, true);
+    return true;
+  }
+
+  #change(control) {
+    this.#changed.add(control);
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#send(), PAUSE);
+  }
+
+  #leave() {
+    for (const control of this.#controls) if (this.#differs(control)) this.#changed.add(control);
+    this.#send();
+  }
+
+  #differs(control) {
+    return this.manner !== null && JSON.stringify(read(control)) !== JSON.stringify(this.manner[control.name]);
+  }
+
+  #send() {
+    clearTimeout(this.#timer);
+    const changed = [...this.#changed].filter((control) => this.#differs(control));
+    this.#changed.clear();
+    if (!changed.length) return;
+    const changes = Object.fromEntries(changed.map((control) => [control.name, read(control)]));
+    this.#waiting = this.#link.send({ type: "adjust", changes });
+    if (this.#waiting) return;
+    this.hear(this.manner);
+    this.#say("Not changed: there is no connection.", true);
+  }
+
+  #say(text, wrong = false) {
+    this.#state.textContent = text;
+    this.#state.classList.toggle("wrong", wrong);
+  }
+
+  #label() {
+    const { value } = place("patience");
+    const text = `${Number(value).toFixed(1)} ×`;
+    place("patience-told").textContent = text;
+    place("patience").setAttribute("aria-valuetext", `${Number(value).toFixed(1)} times the usual wait`);
+  }
+}
+
+function read(control) {
+  if (control.type === "checkbox") return control.checked;
+  if (control.type === "range") return Number(control.value);
+  if (control.dataset.lines !== undefined) return control.value.split("\n").map((line) => line.trim()).filter(Boolean);
+  return control.value.trim();
+}
+
+function write(control, value) {
+  if (control.type === "checkbox") control.checked = value;
+  else control.value = Array.isArray(value) ? value.join("\n") : value;
+}
