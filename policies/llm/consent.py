@@ -24,6 +24,7 @@ from msgspec.structs import replace
 from policies.intents import FORBIDDEN, IntentsPolicy
 from policies.llm.naming import question
 from policies.scene import MS, Said, Snapshot, Spoken
+from streams.clock import SECOND
 from streams.types import Action, Call, Command, Halt, Offer, Say, TurnCommitted
 
 ALIKE = 0.01
@@ -33,8 +34,9 @@ WAYS = frozenset({"distance_m", "angle_rad"})
 LATER = 2
 """So many more wishes of one turn are asked about, each when the one before it got its yes."""
 IN_VAIN = 3
-"""After so many questions in a row without a yes nobody is asked again, until a person's own words ask for something:
-a model cannot wear anybody down."""
+"""After so many questions in a row without a yes nobody is asked for a while, unless a person's own words ask for
+something: a model cannot wear anybody down."""
+WHILE_NS = 60 * SECOND
 
 
 class Verdict(Struct, frozen=True):
@@ -70,6 +72,7 @@ class Consent:
         self._left: list[Call | Command] = []  # what they ask for and has not been done
         self._next: list[_Open] = []  # what is asked after that, one by one
         self._in_vain = 0
+        self._asked_ns = 0  # when the person spoke to whom the last question was an answer
 
     @property
     def pending(self) -> bool:
@@ -108,6 +111,8 @@ class Consent:
         return self._ask(offer, action, turn)
 
     def _ask(self, offer: Offer, action: Call | Command, turn: TurnCommitted) -> Verdict:
+        if turn.start_ns - self._asked_ns > WHILE_NS:
+            self._in_vain = 0
         if self._in_vain >= IN_VAIN:
             return Verdict("refuse", "the person was asked several times without a yes, and must say it plainly")
         asked = question(offer, action)
@@ -116,7 +121,7 @@ class Consent:
         speaker = str(turn.evidence.get("speaker", ""))
         wish = _Open(offer, action, digest(action), asked, turn.turn, speaker)
         if self._open is None:
-            self._open = wish
+            self._open, self._asked_ns = wish, turn.start_ns
             self._in_vain += 1
             return Verdict("ask", asked)
         if wish.digest not in [each.digest for each in (self._open, *self._next)] and len(self._next) < LATER:
@@ -192,7 +197,7 @@ def _same(wanted: Any, given: Any, *, shorter: bool) -> bool:
     if len(numbers) < 2:
         return type(wanted) is type(given) and bool(wanted == given)
     close = math.isclose(wanted, given, rel_tol=ALIKE, abs_tol=1e-9)
-    return close or (shorter and abs(given) <= abs(wanted) and given * wanted >= 0)
+    return close or (shorter and abs(given) <= abs(wanted) and given * wanted > 0)
 
 
 def _wrong(offer: Offer, action: Call | Command) -> str:
