@@ -39,6 +39,7 @@ from streams.types import (
     Offer,
     Offered,
     Outcome,
+    Say,
     TurnCommitted,
     TurnWaiting,
     Voice,
@@ -96,6 +97,7 @@ class LlmPolicy:
         self._newest: Answer | None = None
         self._answers: dict[int, Answer] = {}
         self._acted = 0
+        self._voiced: dict[int, int] = {}  # turns of what is being said, by number
         self._ends: dict[int, Outcome] = {}  # of calls and motions that a reply waits for
         self._awaited: set[int] = set()
         self._late: set[int] = set()
@@ -123,6 +125,8 @@ class LlmPolicy:
                 self._ended(outcome)
             case Call(id=number) | Command(id=number):
                 self._acted = number
+            case Say(id=number, turn=turn):
+                self._voiced[number] = turn
             case Adjusted(manner=manner):
                 self.manner = manner
                 self.consent.forget()
@@ -149,6 +153,8 @@ class LlmPolicy:
             if answer is not None:
                 answer.end(outcome)
             self.breaker.heed(outcome, self.now)
+        elif outcome.action == "Say":
+            self._voiced.pop(number, None)
         elif number in self._awaited:
             self._awaited.discard(number)
             self._ends[number] = outcome
@@ -213,6 +219,10 @@ class LlmPolicy:
         """The answer to the question that was asked last."""
         assert self._newest is not None, "a question is observed before its reply goes on"
         return self._newest
+
+    def settled(self, turn: int) -> bool:
+        """Whether all that was said in turns before `turn` is over, and it is known how much of it was heard."""
+        return all(each >= turn for each in self._voiced.values())
 
     @property
     def outcomes(self) -> dict[int, Outcome]:

@@ -23,6 +23,8 @@ CALL_MS = 6000
 """How long the answer waits for the result of a tool: what comes later is told later."""
 COMMAND_MS = 300
 """A motion is not waited for: only whether it was refused at once."""
+SETTLE_MS = 250
+"""How long a question waits for the loudspeaker to tell what was heard of an answer that has just been cut."""
 UNDER_WAY = "under way"
 TIMER = "set_timer"  # ends when it rings
 
@@ -50,6 +52,9 @@ class Reply:
                 async for action in actions:
                     yield action
             return
+        until = policy.now + SETTLE_MS * MS
+        while policy.now < until and not policy.settled(turn.turn):
+            await policy.bell.wait(until)
         for number in range(policy.config.rounds_per_turn):
             last = number + 1 == policy.config.rounds_per_turn
             ask = policy.ask(OpenTurn.of(turn), rounds=self._rounds, look=self._looks, last=last)
