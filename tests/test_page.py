@@ -694,6 +694,21 @@ def test_behaviour_is_changed_by_keyboard_field_by_field(open_page: Open, server
     assert names | {"fillers"} == set(server.manner)
 
 
+def test_what_nobody_touches_stays_as_it_is(open_page: Open, server: PageServer) -> None:
+    server.manner |= {"patience": 1.234, "persona": "You are Ada.\r\n", "forbidden_tools": [" look"]}
+    page = open_page()
+    for _ in range(2):
+        page.click("#open-behaviour")
+        page.focus("#persona")
+        page.keyboard.press("Tab")
+        page.keyboard.press("Escape")
+        expect(page.locator("#behaviour")).to_be_hidden()
+    page.click("#open-behaviour")
+    page.check("#backchannels")
+    until(lambda: server.of("adjust"), "the only change")
+    assert server.of("adjust")[0]["changes"] == {"backchannels": True}
+
+
 def test_who_changes_it_is_told_and_what_is_refused_is_undone(open_page: Open, server: PageServer) -> None:
     first, second = open_page(), open_page()
     for page in (first, second):
@@ -708,12 +723,16 @@ def test_who_changes_it_is_told_and_what_is_refused_is_undone(open_page: Open, s
     expect(first.locator("#behaviour-state")).to_have_text(server.refuses)
     expect(first.locator("#verbosity")).to_have_value("brief")
     expect(first.locator("#alarms p")).to_have_count(0)  # it is told where one looks
+    first.fill("#language", "Klingon")
+    first.keyboard.press("Tab")
+    expect(first.locator("#behaviour-state")).to_have_text(server.refuses)
+    expect(first.locator("#language")).to_have_value("Klingon")  # a text can be corrected
     server.refuses = ""
-    second.locator("#persona").blur()
-    expect(first.locator("#persona")).to_have_value("half a sent")
     server.hang_up()
-    expect(first.locator("#open-behaviour")).to_be_enabled()
-    expect(first.locator("#persona")).to_have_value("half a sent")  # of the new welcome
+    second.locator("#persona").blur()  # maybe without a connection: then it waits for one
+    until(lambda: server.connections == 4, "both to come back")
+    expect(second.locator("#behaviour-state")).to_have_text("Changed.")
+    expect(first.locator("#persona")).to_have_value("half a sent")
 
 
 def test_the_model_is_shown_at_work(open_page: Open, server: PageServer) -> None:

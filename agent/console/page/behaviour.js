@@ -9,6 +9,7 @@ export class BehaviourPanel {
   #dialog = place("behaviour");
   #state = place("behaviour-state");
   #controls = [...place("manner").elements].filter(({ name }) => name);
+  #shown = new Map(); // control -> what it said when it was last written: a slider may round what it is given
   #changed = new Set(); // controls whose change has not been sent
   #timer = 0;
   #waiting = false; // something was sent and not answered
@@ -26,6 +27,8 @@ export class BehaviourPanel {
   /** `tools`: names of what the agent can use, as far as it is known. */
   show(tools) {
     this.#say("");
+    this.#changed.clear();
+    this.#write(() => true);
     const hint = place("tools-hint");
     hint.textContent = tools.length ? `It has: ${tools.join(", ")}.` : "";
     this.#dialog.showModal();
@@ -33,27 +36,39 @@ export class BehaviourPanel {
 
   /** The server's word. `who`: "" or who changed it. What somebody is writing just now stays as it is. */
   hear(manner, who = "") {
+    const writing = (control) => control === document.activeElement && this.#dialog.open && this.#differs(control);
+    const busy = this.#controls.filter((control) => this.#changed.has(control) || writing(control));
     this.manner = manner;
-    for (const control of this.#controls) {
-      const writing = control === document.activeElement && this.#differs(control) && this.#dialog.open;
-      if (!this.#changed.has(control) && !(writing && who)) write(control, manner[control.name]);
-    }
-    this.#label();
+    this.#write((control) => !busy.includes(control));
     if (who) this.#say(who === "you" ? "Changed." : `Changed by ${who}.`);
     this.#waiting = false;
+    if (this.#changed.size) this.#later(); // what waits for a connection
   }
 
-  /** Whether `message` is an answer to what was sent here: then it is told here, and what was wrong is undone. */
+  /** Whether `message` is an answer to what was sent here: then it is told here, and undone; a text can be corrected. */
   refused(message) {
     if (!this.#waiting || !this.#dialog.open) return false;
     this.#waiting = false;
-    this.hear(this.manner);
+    this.#write((control) => !isText(control));
     this.#say(message, true);
     return true;
   }
 
+  /** Show the manner in the controls that are `due`. */
+  #write(due) {
+    for (const control of this.#controls.filter(due)) {
+      write(control, this.manner[control.name]);
+      this.#shown.set(control, JSON.stringify(read(control)));
+    }
+    this.#label();
+  }
+
   #change(control) {
     this.#changed.add(control);
+    this.#later();
+  }
+
+  #later() {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#send(), PAUSE);
   }
@@ -64,19 +79,18 @@ export class BehaviourPanel {
   }
 
   #differs(control) {
-    return this.manner !== null && JSON.stringify(read(control)) !== JSON.stringify(this.manner[control.name]);
+    return this.manner !== null && JSON.stringify(read(control)) !== this.#shown.get(control);
   }
 
   #send() {
     clearTimeout(this.#timer);
     const changed = [...this.#changed].filter((control) => this.#differs(control));
-    this.#changed.clear();
+    this.#changed = new Set(changed);
     if (!changed.length) return;
     const changes = Object.fromEntries(changed.map((control) => [control.name, read(control)]));
     this.#waiting = this.#link.send({ type: "adjust", changes });
-    if (this.#waiting) return;
-    this.hear(this.manner);
-    this.#say("Not changed: there is no connection.", true);
+    if (this.#waiting) this.#changed.clear();
+    else this.#say("Not changed yet: there is no connection.", true);
   }
 
   #say(text, wrong = false) {
@@ -91,6 +105,8 @@ export class BehaviourPanel {
     place("patience").setAttribute("aria-valuetext", `${Number(value).toFixed(1)} times the usual wait`);
   }
 }
+
+const isText = (control) => control.tagName === "TEXTAREA" || control.type === "text";
 
 function read(control) {
   if (control.type === "checkbox") return control.checked;

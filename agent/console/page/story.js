@@ -24,11 +24,12 @@ export class Story {
   #says = new Map(); // id -> {text, turn, shown}
   #ends = new Map(); // turn -> session time (s) at which the person's speech ended
   #asks = new Map(); // id of a question to a model -> {turn, draft, drafted}
+  #thought = new Map(); // turns for which a model was asked
   #notes = 0;
 
   clear() {
     this.rows = [];
-    for (const map of [this.#byKey, this.#segments, this.#says, this.#ends, this.#asks]) map.clear();
+    for (const map of [this.#byKey, this.#segments, this.#says, this.#ends, this.#asks, this.#thought]) map.clear();
     this.#open = this.manner = null;
     this.changes += 1;
   }
@@ -42,7 +43,10 @@ export class Story {
       case "Words": this.#words(e); break;
       case "TurnCommitted": this.#committed(e); break;
       case "TurnDropped": this.#dropped(e); break;
-      case "Say": this.#says.set(e.id, { text: e.text, turn: e.turn, shown: 0 }); break;
+      case "Say":
+        this.#says.set(e.id, { text: e.text, turn: e.turn, shown: 0 });
+        if (this.#thought.has(e.turn) && !e.backchannel) this.#thinks(e.t, e.turn); // until it sounds
+        break;
       case "Ask": this.#asked(e); break;
       case "Withdraw": this.#withdrawn(e); break;
       case "Adjusted":
@@ -114,6 +118,7 @@ export class Story {
 
   #asked({ t, id, turn, purpose }) {
     if (purpose === "summary") return;
+    this.#thought.set(turn, id);
     this.#asks.set(id, { turn, draft: purpose === "draft" });
     if (purpose === "reply") this.#thinks(t, turn);
   }
@@ -233,7 +238,7 @@ export class Story {
     const keys = new Set(kept.map((row) => row.key));
     for (const key of this.#byKey.keys()) if (!keys.has(key)) this.#byKey.delete(key);
     for (const [segment, row] of this.#segments) if (!keys.has(row.key)) this.#segments.delete(segment);
-    for (const map of [this.#ends, this.#says, this.#asks]) while (map.size > ROWS) map.delete(map.keys().next().value);
+    for (const map of [this.#ends, this.#says, this.#asks, this.#thought]) while (map.size > ROWS) map.delete(map.keys().next().value);
     this.rows = kept;
   }
 }
