@@ -282,9 +282,18 @@ def test_pages_see_what_the_model_does_and_not_what_it_is_told(tmp_path: Path) -
                 assert orders == sorted(orders) and len(set(orders)) == len(orders)
             shown = [json.dumps(event) for event in page.events if event["type"] != "Adjusted"]
             assert not [text for text in shown if secret in text]
+            live = [event for event in page.events if event["type"] in ("Ask", "Delta", "Offered")]
+            await page.send(type="record", on=False)
+            await page.until(lambda page: page.session["number"] == 2, 20)
+            [entry] = [each for each in (await ask(host, "/api/recordings")).json() if not each["open"]]
+            lines = (await ask(host, f"/api/recordings/{entry['name']}/events")).text.strip("\n").split("\n")
+            kept = [event for event in map(json.loads, lines) if event["type"] in ("Ask", "Delta", "Offered")]
+            assert kept == live  # a recording is shown as it was shown then
 
     settings = ConsoleConfig(history_s=1.0)
-    held(act, tmp_path, *MIND, make=minded([Tokens("By rain, and by sun.")]), settings=settings)
+    held(act, tmp_path, *MIND, make=minded([Tokens("By rain, and by sun.")]), settings=settings, record=True)
+    whole = [packet.data for packet in Recording.open(next(tmp_path.glob("*.mcap"))).packets((ACTION,))]
+    assert secret in json.dumps([each.request for each in whole if isinstance(each, Ask)])
 
 
 def test_all_of_it_together_in_a_real_browser(tmp_path: Path) -> None:

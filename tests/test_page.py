@@ -868,6 +868,13 @@ def test_a_phone_shows_one_view_at_a_time(open_page: Open, server: PageServer) -
     outside = count + "each.getBoundingClientRect().right > 361).length"
     assert page.evaluate(small) == 0  # large enough for a thumb
     assert page.evaluate(outside) == 0
+    page.tap("#open-behaviour")
+    controls = "[...document.querySelectorAll('#manner :is(input, select, textarea)')]"
+    narrow = f"() => {controls}.filter((each) => each.type !== 'checkbox' && each.offsetWidth < 200).length"
+    beyond = f"() => {controls}.filter((each) => each.getBoundingClientRect().right > 340).length"
+    assert page.evaluate(narrow) == page.evaluate(beyond) == 0
+    assert page.evaluate("() => document.getElementById('behaviour').scrollWidth") <= 340
+    page.keyboard.press("Escape")
     open_recording(page)
     assert page.evaluate(outside) == 0
 

@@ -25,12 +25,14 @@ export class BehaviourPanel {
   }
 
   /** `tools`: names of what the agent can use, as far as it is known. */
-  show(tools) {
+  knows(tools) {
+    place("tools-hint").textContent = tools.length ? `It has: ${tools.join(", ")}.` : "";
+  }
+
+  show() {
     this.#say("");
     this.#changed.clear();
     this.#write(() => true);
-    const hint = place("tools-hint");
-    hint.textContent = tools.length ? `It has: ${tools.join(", ")}.` : "";
     this.#dialog.showModal();
   }
 

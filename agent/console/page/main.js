@@ -99,6 +99,7 @@ function begin() {
     if (row.state !== "faint" && row.text) speak(row.side === "note" ? row.text : `${row.side === "agent" ? "Agent" : captions.person}: ${row.text}${row.state === "cut" ? ", interrupted" : ""}`);
   };
   chronicle = new Chronicle();
+  behaviour.knows([]);
   if (review.name === null) look();
 }
 
@@ -109,6 +110,7 @@ function take(event) {
   newest = event.order;
   story.take(event);
   chronicle.take(event);
+  if (event.type === "Offered") behaviour.knows([...chronicle.offers.values()].flat());
 }
 
 // --- what is looked at: now, or a recording
@@ -260,7 +262,7 @@ press("camera", async () => {
 });
 press("record", () => link.send({ type: "record", on: !session?.recording }));
 press("open-recordings", () => recordings.show());
-const adjust = () => behaviour.manner && behaviour.show([...chronicle.offers.values()].flat());
+const adjust = () => behaviour.manner && behaviour.show();
 press("open-behaviour", adjust);
 press("open-settings", () => {
   devices();
