@@ -810,6 +810,35 @@ def test_the_timeline_tells_what_the_model_was_asked(open_page: Open, server: Pa
     )
 
 
+def test_an_answer_that_is_cut_or_withdrawn_leaves_nothing_behind(open_page: Open, server: PageServer) -> None:
+    page = open_page()
+    page.click("#watch-only")
+    it = Scene()
+    it.typed(0.5, "tell me a story")
+    number = it.ask(0.52)
+    it.put(1.5, "action", "Hush", turn=1, reason="stop")
+    it.answer(number, 1.51, 1.51, "", "cut")
+    it.typed(2.0, "hm")
+    number = it.ask(2.02)
+    it.put(2.5, "action", "Withdraw", id=number, reason="it went on after it had nothing to say", turn=2)
+    it.answer(number, 2.3, 2.51, "Hm hm", "cut")
+    it.typed(3.0, "well")
+    it.answer(it.ask(3.02), 3.3, 3.4, "Well.")
+    it.put(3.41, "action", "Say", turn=3, id=900, text="Well.", backchannel=False)
+    events = it.done(voice=False)
+    server.begin()
+    server.tell(events[:-1])
+    expect(page.locator("#captions .person")).to_have_count(3)
+    expect(page.locator("#captions .agent")).to_have_count(0)
+    server.tell(events[-1:])
+    expect(page.locator("#captions .agent.thinking")).to_have_count(1)  # until it sounds
+    gone = {"turn": 3, "id": 900, "action": "Say", "name": "", "status": "fenced", "detail": "", "result": None}
+    ended = {"t": 3.5, "at": 3.5, "topic": "feedback", "type": "Outcome", "order": len(events)}
+    server.tell([ended | gone])
+    expect(page.locator("#captions .agent")).to_have_count(0)
+    expect(page.locator("#captions .alarm")).to_have_count(0)
+
+
 # --- for everybody
 
 

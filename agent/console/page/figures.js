@@ -19,6 +19,7 @@ export class Figures {
     if (!panel.open) return;
     const { underruns, heldMs, lost, latencyMs } = talker.speaker.figures;
     const rows = [
+      ...thought(chronicle.mind, price),
       ["one way to the server", link.trip === null ? "–" : `${(link.trip / 2).toFixed(1)} ms`],
       ["events", `${rate.toFixed(0)} /s`],
       ["microphone blocks sent", talker.sent],
@@ -28,7 +29,6 @@ export class Figures {
       ["sound: frames missing", lost],
       ["sound: waiting", `${heldMs.toFixed(0)} ms`],
       ["sound: on its way out", `${latencyMs.toFixed(0)} ms`],
-      ...thought(chronicle.mind, price),
       ...[...chronicle.gauges].map(([name, value]) => [name, Number.isInteger(value) ? value : value.toPrecision(3)]),
     ];
     while (list.children.length > rows.length * 2) list.lastElementChild.remove();
