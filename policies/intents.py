@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from policies.answers import ANSWERS, Question
 from policies.motions import Motion, come_back, contradict, declared, move, report, turn_by
-from policies.own_words import assent, orders
+from policies.own_words import assent, covered, orders
 from policies.reflex import Reflex, find_stop, stop_words
 from policies.scene import MS, Done, Scene, Snapshot, Spoken
 from policies.sentences import Sentences, Understood
@@ -100,7 +100,7 @@ class IntentsPolicy:
         All or nothing: none of it if there is anything else in the turn but orders and courtesies, if it was not heard
         clearly, or if one part takes back another.
         """
-        if turn.confidence < self.config.confirm_below:
+        if not self._sure(turn):
             return []
         if find_stop(turn.text, self._stop_words, language=self.sentences.language) is not None:
             return []
@@ -119,6 +119,13 @@ class IntentsPolicy:
     def plainly(self, turn: TurnCommitted) -> Literal["yes", "no", ""]:
         """Whether `turn` is a yes or a no and nothing else; a prohibition ("do not move") is a no."""
         return assent(self.sentences, turn)
+
+    def awaits(self, turn: TurnCommitted) -> bool:
+        """Whether `turn` answers the open question, plainly and in time. If it does not, the question is void."""
+        asked = self._asked
+        if asked is None or self._expired(asked, turn, self.scene) or not self.plainly(turn):
+            self._asked = None
+        return self._asked is not None
 
     def leave(self, number: int, *, alone: bool = True) -> None:
         """Somebody else tells what became of action `number`; with `alone` False this policy does after all."""
@@ -175,7 +182,7 @@ class IntentsPolicy:
         """Answer one part after the other; ask, or say what was not understood, at the end."""
         pieces = [(part.does, replace(turn, text=part.text), known) for part, known in allowed(parts)]
         motions = [motion for _, piece, known in pieces if (motion := self._motion_of(piece, known)) is not None]
-        sure = turn.confidence >= self.config.confirm_below and not contradict(motions)
+        sure = self._sure(turn) and not contradict(motions)
         refusals = [does for does, _, _ in pieces if does in ("no", "forbid")]
         actions: list[Action] = []
         if refusals:
@@ -266,9 +273,13 @@ class IntentsPolicy:
         return None
 
     def _motion(self, turn: TurnCommitted, motion: Motion) -> Sequence[Action]:
-        if turn.confidence < self.config.confirm_below:
+        if not self._sure(turn):
             return self._ask(motion, turn.confidence, turn.turn)
         return motion.actions(turn.confidence)
+
+    def _sure(self, turn: TurnCommitted) -> bool:
+        """Whether the words of `turn` were heard clearly, and are all of it."""
+        return turn.confidence >= self.config.confirm_below and covered(turn)
 
     def _ask(self, motion: Motion, confidence: float, turn: int) -> Sequence[Action]:
         self._asked = _Asked(motion, confidence, turn)

@@ -12,6 +12,7 @@ from typing import Literal
 from policies.numbers import SMALL, TENS
 from policies.sentences import Sentences
 from policies.splitting import Part, split
+from streams.clock import MS
 from streams.types import TurnCommitted
 
 COURTESIES = frozenset({"greeting", "thanks", "yes"})
@@ -20,6 +21,9 @@ LONGEST = 200
 """Characters of a turn that is still a plain order."""
 ORDERS = 5
 """Orders in one turn."""
+UNHEARD_NS = 600 * MS
+"""Speech at the beginning or the end of a turn of which no word is known: a recogniser's first word begins within a
+tenth of a second of the speech, and a cough is shorter than this."""
 
 _PLAIN = re.compile(r"(?:[^\W_]|[ .,!'’%]|(?<=\w)-)*")
 _NUMBERS = "|".join(filter(None, ("a", "an", "half", *SMALL, *TENS)))  # "two and a half" is one number
@@ -43,7 +47,7 @@ _BEHIND: dict[str, re.Pattern[str]] = {
 
 def orders(sentences: Sentences, turn: TurnCommitted) -> Sequence[Part]:
     """The parts of `turn`, each of which asks for something or is a courtesy; () if it is anything else."""
-    if not plain(turn.text):
+    if not plain(turn.text) or not covered(turn):
         return ()
     for parts in (_whole(sentences, turn.text), _linked(sentences, turn.text), split(sentences, turn)):
         if parts and all(part.understood is not None for part in parts):
@@ -54,7 +58,7 @@ def orders(sentences: Sentences, turn: TurnCommitted) -> Sequence[Part]:
 
 def assent(sentences: Sentences, turn: TurnCommitted) -> Literal["yes", "no", ""]:
     """Whether `turn` is a yes or a no and nothing else; a prohibition ("do not move") is a no."""
-    if not plain(turn.text):
+    if not plain(turn.text) or not covered(turn):
         return ""
     kinds = {part.does for part in _whole(sentences, turn.text) or split(sentences, turn)}
     if kinds == {"yes"}:
@@ -65,6 +69,15 @@ def assent(sentences: Sentences, turn: TurnCommitted) -> Literal["yes", "no", ""
 def plain(text: str) -> bool:
     """Whether `text` has no other signs than those of a plain sentence: no question, no quotation, no minus."""
     return len(text) <= LONGEST and _PLAIN.fullmatch(text) is not None
+
+
+def covered(turn: TurnCommitted) -> bool:
+    """Whether the words of `turn` are all that was said in it, as far as their times tell: not "drive forward" behind
+    three seconds of something that the recogniser rejected."""
+    if not turn.words:
+        return True
+    first, last = turn.words[0].start_ns, turn.words[-1].end_ns
+    return first - turn.start_ns <= UNHEARD_NS and turn.end_ns - last <= UNHEARD_NS
 
 
 def _whole(sentences: Sentences, text: str) -> Sequence[Part]:
