@@ -22,7 +22,7 @@ ARGUMENTS = 6
 ITEMS = 5
 LARGEST = 1e9
 _UNITS = {"m": "metre", "cm": "centimetre", "s": "second", "deg": "degree", "ms": "millisecond", "min": "minute"}
-_MARKS = re.compile(r"\s*[.:;!?]+(?=\s|$)")
+_MARKS = re.compile(r"\s*(?:[;!?]+|[.:]+(?=\s|$))")
 _TEXT = re.compile(r"[\w '’,.:;!?@/+%&$€£()#-]+")
 
 
