@@ -265,6 +265,7 @@ def test_arguments_that_the_offer_does_not_know_are_not_asked_about() -> None:
 TEXTS = st.one_of(st.text(max_size=90), st.from_regex(r"[A-Za-z ,.?!']{1,90}", fullmatch=True))
 
 
+@settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), st.one_of(TEXTS, st.floats(), st.integers(), st.booleans(), st.none())))
 def test_a_question_is_one_short_sentence_that_ends_with_what_is_asked(arguments: dict[str, Any]) -> None:
     offer = Offer("ring_bell", "Bell", {"type": "object", "properties": {key: {} for key in "abcd"}}, risky=True)

@@ -22,7 +22,7 @@ ARGUMENTS = 6
 ITEMS = 5
 LARGEST = 1e9
 _UNITS = {"m": "metre", "cm": "centimetre", "s": "second", "deg": "degree", "ms": "millisecond", "min": "minute"}
-_MARKS = re.compile(r"\s*(?:[;!?]+|[.:]+(?=\s|$))")
+_MARKS = re.compile(r"\s*(?:[.:;!?]*[;!?][.:;!?]*|[.:]+(?=\s|$))")
 _TEXT = re.compile(r"[\w '’,.:;!?@/+%&$€£()#-]+")
 
 
@@ -116,4 +116,5 @@ def _text(value: str) -> str | None:
     value = unicodedata.normalize("NFKC", value).strip()
     if len(value) > TEXT or not _TEXT.fullmatch(value):
         return None
-    return _MARKS.sub(",", value).strip(" ,") or None
+    told = _MARKS.sub(",", value).strip(" ,.:")
+    return told if re.search(r"\w", told) else None
