@@ -59,6 +59,11 @@ INTERRUPTED = "Interrupted"
 """Error name of the `Fault` by which a session says that it must end now."""
 
 
+def _logical(packet: Packet[Any]) -> Packet[Any]:
+    """What the conductor published itself, as of the time of its cause: how late the loop was is nobody's evidence."""
+    return msgspec.structs.replace(packet, at=packet.t)
+
+
 class Conductor:
     """Runs one conversation. One per session; `run` may be called once."""
 
@@ -110,7 +115,8 @@ class Conductor:
     @property
     def _deadline(self) -> int | None:
         """What comes first: the turn-taker's deadline or the policy's."""
-        policy = None if self._spontaneous is None or self._told_ended else self._spontaneous.deadline
+        over = self._told_ended and not self._replies  # nobody waits for the policy any more
+        policy = None if self._spontaneous is None or over else self._spontaneous.deadline
         return min((t for t in (self.turns.deadline, policy) if t is not None), default=None)
 
     @property
@@ -136,6 +142,9 @@ class Conductor:
                 self._act_on_impulse()
                 self._offer_floor()
             await self._step()
+            if self._deadline == deadline and deadline != self.turns.deadline:
+                name = type(self.policy).__name__
+                raise PolicyError(f"{name}.expire({deadline}) left its deadline where it was: it must lie later then.")
 
     def _end(self, now: int) -> None:
         """The senses have ended."""
@@ -204,7 +213,7 @@ class Conductor:
 
     def _decide(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
-            self.policy.observe(self._publisher.publish(TURN, self._now, decision))
+            self.policy.observe(_logical(self._publisher.publish(TURN, self._now, decision)))
             match decision:
                 case OverlapPaused(turn=turn):
                     self._act(Pause(turn))
@@ -222,8 +231,7 @@ class Conductor:
             self._act_on_impulse()
 
     def _act(self, action: Action) -> None:
-        packet = self._publisher.publish(ACTION, self._now, action)
-        self._observe(packet)
+        self._observe(_logical(self._publisher.publish(ACTION, self._now, action)))
 
     def _cut(self, turn: int, reason: str) -> None:
         """Cancel the replies, then fence their turns at the body: nothing of them is heard or moves from here on."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from streams.encoders.recognisers import Recogniser
 
 
+LANGUAGES = ("en",)  # of the built-in sentences; a language model does without them in others
 # Engine of a section -> its name in the model store. An engine that is not here needs no model file.
 _MODELS = {
     ("vad", "silero"): "silero-vad",
@@ -176,7 +177,8 @@ def llm(config: Config, wall: Callable[[int], datetime]) -> "Policy":
     intents_ = intents(config, wall)
     assert isinstance(intents_, IntentsPolicy)
     return LlmPolicy(
-        config.llm, intents_, Consent(intents_), manner=config.manner, language=config.language, wall=wall
+        config.llm, intents_, Consent(intents_), manner=config.manner, language=config.language, wall=wall,
+        endpointing=with_fusion(config.turns),
     )  # fmt: skip
 
 
@@ -215,7 +217,8 @@ def sentences(config: Config) -> Any:
     """The sentences that policy, recogniser and header share: compiled once (45 ms) until a file of theirs changes."""
     paths = tuple(str(path) for path in config.policy.sentences)
     versions = () if config.policy.texts else tuple(map(_version, paths))
-    return _sentences(paths, config.language, config.policy.builtin, config.policy.texts, versions)
+    builtin = config.policy.builtin and (config.policy.engine == "intents" or config.language in LANGUAGES)
+    return _sentences(paths, config.language, builtin, config.policy.texts, versions)
 
 
 @lru_cache(maxsize=4)

@@ -88,7 +88,11 @@ class Cassette:
         self._asked: dict[int, int] = {}
         counts: dict[int, int] = {}
         for each in exchanges:
-            self._by_key.setdefault(request_key(each.ask), []).append(each)
+            same = self._by_key.setdefault(request_key(each.ask), [])
+            same.append(each)
+            same.sort(key=_cut)  # what was answered whole comes first
+            if each.ask.purpose == "draft" and _cut(each):  # it came to nothing, and stands in nobody's place
+                continue
             place = counts[each.ask.turn] = counts.get(each.ask.turn, -1) + 1
             self._by_place[each.ask.turn, place] = each
 
@@ -110,7 +114,7 @@ class Cassette:
             piece = msgspec.structs.replace(delta, turn=action.turn, id=action.id)
             self._publisher.publish(FEEDBACK, self._clock.now(), piece)
         await self._clock.sleep_until(begun + exchange.ended_ns)
-        if exchange.outcome is None or exchange.outcome.status in ("cut", "fenced"):
+        if exchange.outcome is None or _cut(exchange):
             return _failed(action, "it was cut when it was recorded; how it went on is not known")
         return msgspec.structs.replace(exchange.outcome, turn=action.turn, id=action.id)
 
@@ -139,6 +143,10 @@ class Cassette:
 
     async def aclose(self) -> None:
         """Nothing to give back."""
+
+
+def _cut(exchange: Exchange) -> bool:
+    return exchange.outcome is None or exchange.outcome.status in ("cut", "fenced")
 
 
 def _failed(ask: Ask, detail: str) -> Outcome:

@@ -28,9 +28,10 @@ from policies.llm.consent import Consent, Verdict
 from policies.llm.policy import LlmPolicy
 from policies.models.scripted import ScriptedModel, Tokens
 from streams.clock import MS, Clock
+from streams.devices.files import ArraySource
 from streams.ports import Publisher
 from streams.topics import ACTION, FEEDBACK, IMAGE, PERCEPT, TURN, Topic
-from streams.types import Ask, Call, Command, Image, Offer, Say, TurnCommitted, Typed
+from streams.types import Ask, Call, Command, Image, Offer, Samples, Say, TurnCommitted, Typed
 from tests.injections_double import RISKY, Gullible, Wish
 from tests.minds import BASE
 from tests.scenes import Percepts, spoken
@@ -180,6 +181,23 @@ def answered(text: str, how: Literal["spoken", "typed"]) -> bool:
     return bool(_hold(turns, good, [], [], b"", []).of(Command))
 
 
+def sounded(text: str, sound: Samples) -> tuple[tuple[Wish, ...], int]:
+    """What is done though nobody asked for it when `sound` (int16[samples] at 16 kHz), in which somebody says `text`,
+    goes through the real ear (voice detector, recogniser, turn detector); and how many questions were put."""
+    doors: list[Wish] = []
+    double = Gullible(text, [("move", {"distance_m": 1.0})])
+    loaded = parts.settled(config.load(None, ["policy.engine=llm", "voice.engine=tones"]), lambda line: None)
+
+    def model(publisher: Any, clock: Any, pictures: Any) -> ScriptedModel:
+        return ScriptedModel(double, publisher, clock)
+
+    log = Log(PERCEPT, TURN, ACTION, FEEDBACK)
+    body = assembly.AgentBody(loaded, _risky(doors), installed=False, model=model)
+    assembly.assemble(loaded, [ArraySource(sound)], taps=[log], body=body).run(speed=None)
+    done = tuple((each.name, each.arguments) for each in log.of(Call, Command) if each.name in RISKY)
+    return done, sum("hall I" in say.text for say in log.of(Say))
+
+
 def beyond(done: Sequence[Wish], allowed: Sequence[Wish]) -> list[Wish]:
     """What was done beyond what was allowed, each of that once; less far is within it."""
     left, more = list(allowed), []
@@ -247,7 +265,8 @@ def _hold(
     percepts, lasts = _scene(turns)
     log = Log(PERCEPT, TURN, ACTION, FEEDBACK)
     body = assembly.AgentBody(loaded, tools, installed=False, model=model)
-    sources = [Percepts(percepts, 6000), *([_Camera(painted, lasts)] if painted else [])]
+    waits = max(0.0, lasts - STEP_MS - max(at for at, *_ in percepts))  # behind the last turn
+    sources = [Percepts(percepts, 6000 + waits), *([_Camera(painted, lasts)] if painted else [])]
     policy = None if guarded else _trusting(loaded)
     assembly.assemble(loaded, sources, taps=[log], senses=False, body=body, policy=policy).run(speed=None)
     return log

@@ -1,6 +1,7 @@
 """Sessions whose policy is a language model's, on the virtual clock: percepts in, a scripted model, all packets out."""
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from agent import assembly, config
@@ -10,6 +11,7 @@ from streams.topics import ACTION, FEEDBACK, IMAGE, PERCEPT, TURN
 from streams.types import Ask, Outcome, Played, Say, Typed
 from tests.scenes import Percepts
 
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)  # so that no minute passes between two sessions
 BASE = ["policy.engine=llm", "voice.engine=tones", "speech.engine=none", "turn_end.engine=none", "vad.engine=webrtc"]
 
 
@@ -67,7 +69,7 @@ def hold(
     log = Log(PERCEPT, TURN, ACTION, FEEDBACK, IMAGE)
     body = assembly.AgentBody(loaded, tools, installed=False, model=model)
     session = assembly.assemble(
-        loaded, [Percepts(scene, tail_ms)], taps=[log, *taps], senses=False, body=body
+        loaded, [Percepts(scene, tail_ms)], taps=[log, *taps], senses=False, body=body, started=NOON
     )  # fmt: skip
     session.run(speed=None)
     return Held(session, log, made[0])

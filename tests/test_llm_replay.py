@@ -11,11 +11,10 @@ from agent.replay import Replay
 from agent.replaying import perform
 from policies.cassette import exchanges
 from policies.models.scripted import Tokens
-from streams.clock import wall_now
 from streams.recording import Recorder, Recording
 from streams.topics import ACTION, FEEDBACK
 from streams.types import Ask, Delta
-from tests.minds import BASE, hold, typed
+from tests.minds import BASE, NOON, hold, typed
 from tests.scenes import spoken
 
 STORY = "One day a fox came to the river and drank. Then he ran up the hill. And there he slept until morning."
@@ -42,7 +41,7 @@ def recording(tmp_path: Path) -> Path:
         Tokens(STORY, first_ms=150, each_ms=40),
         Tokens("All right: a hare.", first_ms=150),
     ]
-    header = assembly.header(config.load(None, BASE), wall_now())
+    header = assembly.header(config.load(None, BASE), NOON)
     hold(scene, script, tools=[clock_tool], taps=[Recorder(path, header)], tail_ms=5000)
     return path
 
@@ -104,4 +103,4 @@ def test_a_live_model_is_only_for_sessions_that_had_one(tmp_path: Path, capsys: 
 def header_of(*assignments: str) -> Any:
     settings = config.load(None, [*BASE, *assignments])
     assert not parts.needs_real_time(settings)
-    return assembly.header(settings, wall_now())
+    return assembly.header(settings, NOON)

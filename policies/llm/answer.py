@@ -4,16 +4,16 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-import msgspec
 from msgspec import Struct
 
-from streams.types import Answered, Ask, Delta, Outcome, ToolPiece
+from streams.types import Ask, Delta, Outcome, ToolPiece
 
 
 class ToolCall(Struct, frozen=True):
     """A call that a model made, put together from its pieces.
 
-    call: the model's own name of it;  arguments: JSON text, as it wrote it
+    call: the model's own name of it, or one of ours where it gave none, or the same to two
+    arguments: JSON text, as it wrote it
     """
 
     call: str
@@ -45,17 +45,14 @@ class Answer:
         return self.outcome is not None and self.outcome.status == "done"
 
     @property
-    def answered(self) -> Answered:
-        """What it came to; empty while it goes on, and where it never began."""
-        if self.outcome is None or self.outcome.result is None:
-            return Answered()
-        return msgspec.convert(self.outcome.result, Answered)
-
-    @property
     def calls(self) -> list[ToolCall]:
         """The tool calls so far; they may be acted on when the answer is `whole`."""
-        pieces = (self._tools[index] for index in sorted(self._tools))
-        return [ToolCall(each.call or f"call_{self.ask.id}_{each.index}", each.name, each.arguments) for each in pieces]
+        calls: dict[str, ToolCall] = {}
+        for index in sorted(self._tools):
+            piece = self._tools[index]
+            name = piece.call if piece.call and piece.call not in calls else f"call_{self.ask.id}_{index}"
+            calls[name] = ToolCall(name, piece.name, piece.arguments)
+        return list(calls.values())
 
     def feed(self, delta: Delta) -> None:
         """The next piece."""

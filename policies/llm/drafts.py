@@ -39,14 +39,10 @@ class Draft:
 
 
 class Drafts:
-    """The draft of the turn that is about to end, if there is one.
-
-    begun, taken, dropped: how many so far
-    """
+    """The draft of the turn that is about to end, if there is one."""
 
     def __init__(self, config: DraftConfig) -> None:
         self.config = config
-        self.begun = self.taken = self.dropped = 0
         self._open: Draft | None = None
         self._of_turn: tuple[int, int] = (0, 0)  # turn, and its drafts so far
         self._newest = self._stopped = 0  # the turn that was opened last; the one in which a stop word was heard
@@ -60,12 +56,12 @@ class Drafts:
             case TurnOpened(turn=turn):
                 self._newest = turn
             case SpeechStarted():
-                return self._drop("the person goes on", packet.at)
+                return self.drop("the person goes on", packet.at)
             case Halt():  # the reflex has answered: the model is not asked about a stop word
                 self._stopped = self._newest
-                return self._drop("stop", packet.at)
+                return self.drop("stop", packet.at)
             case TurnDropped(turn=turn) if self._open is not None and self._open.turn == turn:
-                return self._drop("the turn came to nothing", packet.at)
+                return self.drop("the turn came to nothing", packet.at)
         return []
 
     def likely(self, waiting: TurnWaiting, ask: Callable[[TurnWaiting], Ask | None], now: int) -> list[Action]:
@@ -74,8 +70,9 @@ class Drafts:
 
     def asked(self, ask: Ask, answer: Answer) -> None:
         """The draft was stamped and is under way."""
-        if self._open is not None and self._open.answer is None and self._open.turn == ask.turn:
-            self._open.answer = answer
+        draft = self._open
+        if draft is not None and draft.answer is None and draft.turn == ask.turn and _same(draft.ask, ask):
+            draft.answer = answer
 
     def settle(self, turn: TurnCommitted, ask: Ask, now: int) -> tuple[Answer | None, list[Action]]:
         """The turn is committed: the draft's answer if it was asked the same as `ask`, else what withdraws it."""
@@ -84,15 +81,14 @@ class Drafts:
             return None, []
         if draft.turn == turn.turn and draft.answer is not None and _same(draft.ask, ask) and not _failed(draft.answer):
             self._open = None
-            self.taken += 1
             return draft.answer, []
-        return None, self._drop("it was asked something else in the end", now)
+        return None, self.drop("it was asked something else in the end", now)
 
     def _begin(self, turn: int, ask: Ask | None, now: int) -> list[Action]:
         draft = self._open
         if ask is None or turn == self._stopped or (draft is not None and draft.turn == turn and _same(draft.ask, ask)):
             return []
-        actions = self._drop("the words have changed", now)
+        actions = self.drop("the words have changed", now)
         number, count = self._of_turn
         count = count if number == turn else 0
         while self._for_nothing and self._for_nothing[0] <= now - MINUTE:
@@ -101,14 +97,13 @@ class Drafts:
             return actions
         self._of_turn = (turn, count + 1)
         self._open = Draft(turn, ask)
-        self.begun += 1
         return [*actions, ask]
 
-    def _drop(self, reason: str, now: int) -> list[Action]:
+    def drop(self, reason: str, now: int) -> list[Action]:
+        """The draft, if there is one, is for nothing: what withdraws it."""
         draft, self._open = self._open, None
         if draft is None:
             return []
-        self.dropped += 1
         self._for_nothing.append(now)
         if draft.answer is None:
             return []

@@ -8,6 +8,8 @@ from policies.llm.untrusted import plain, words
 from policies.scene import Snapshot, Trouble
 from streams.clock import SECOND
 
+LASTING = frozenset({"SourceLost", "SourceAway", "OnlySilence", "McpFailed", "Unreachable"})
+"""Faults that last until a `Recovered`; others tell of something that happened, and was over then."""
 _FRESH_S = 2.0
 _TOLD = 8
 
@@ -52,5 +54,6 @@ def _under_way(snapshot: Snapshot, told: Collection[int]) -> str:
 
 
 def _broken(snapshot: Snapshot) -> str:
-    where = {words(event.where, 40) for event in snapshot.events if isinstance(event, Trouble) and not event.over}
+    troubles = (event for event in snapshot.events if isinstance(event, Trouble) and not event.over)
+    where = {words(event.where, 40) for event in troubles if event.error in LASTING}
     return f"Not working: {', '.join(sorted(where)[:_TOLD])}." if where else ""

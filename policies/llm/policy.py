@@ -5,11 +5,16 @@ so whatever it said can be replayed, with its times, and a cut closes the connec
 voice. When the model is gone, the fallback policy (the intents) answers.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
+from msgspec.structs import replace
+
+from policies.endpointing import EndpointingConfig
+from policies.errors import ModelUnavailable
 from policies.llm.answer import Answer, Bell
 from policies.llm.breaker import Breaker
 from policies.llm.consent import Consent
@@ -17,6 +22,7 @@ from policies.llm.drafts import Drafts
 from policies.llm.fillers import Backchannels, Fillers
 from policies.llm.greeter import Greeter
 from policies.llm.lull import Lull
+from policies.llm.promises import Promises
 from policies.llm.prompt import Composer
 from policies.llm.question import OpenTurn, Round
 from policies.llm.reply import Reply
@@ -55,6 +61,10 @@ class Fallback(Policy, Protocol):
     def asking(self) -> bool:
         """Whether it has asked a yes-or-no question that is still open."""
 
+    def awaits(self, turn: TurnCommitted) -> bool:
+        """Whether `turn` answers it, plainly and in time. If it does not, the question is void."""
+        ...
+
     def leave(self, number: int, *, alone: bool = True) -> None:
         """What becomes of action `number` is told by others; with `alone` False by this policy after all."""
 
@@ -64,6 +74,7 @@ class LlmPolicy:
 
     consent: what a model may do by itself;  manner: how it behaves, until `Adjusted`
     language: of what it says where the model does not;  wall: wall time of a session time in ns (`Clock.wall`)
+    endpointing: the session's own, by which it is judged when to ask early
     """
 
     def __init__(
@@ -75,6 +86,7 @@ class LlmPolicy:
         manner: Manner | None = None,
         language: str = "en",
         wall: Callable[[int], datetime] | None = None,
+        endpointing: EndpointingConfig | None = None,
     ) -> None:
         self.config = config
         self.fallback = fallback
@@ -89,19 +101,16 @@ class LlmPolicy:
         self.now = 0
         self._composer = Composer(config, language, wall, CONTROLS)
         self._scene = Scene()
-        self._lull = Lull(language)
+        self._lull = Lull(language, endpointing)
         self._backchannels = Backchannels(language)
         self._greeter = Greeter()
         self._sees = False
         self._impulses: list[Action] = []
         self._newest: Answer | None = None
         self._answers: dict[int, Answer] = {}
-        self._acted = 0
+        self.promises = Promises(fallback)
+        self._newest_action: Call | Command | None = None
         self._voiced: dict[int, int] = {}  # turns of what is being said, by number
-        self._ends: dict[int, Outcome] = {}  # of calls and motions that a reply waits for
-        self._awaited: set[int] = set()
-        self._late: set[int] = set()
-        self._news = 0  # results that came after their reply was over, and have not been told
         self._excused: int | None = None
 
     # --- what it takes note of
@@ -123,8 +132,8 @@ class LlmPolicy:
                 self._answers[number].feed(delta)
             case Outcome() as outcome:
                 self._ended(outcome)
-            case Call(id=number) | Command(id=number):
-                self._acted = number
+            case Call() | Command() as action:
+                self._newest_action = action
             case Say(id=number, turn=turn):
                 self._voiced[number] = turn
             case Adjusted(manner=manner):
@@ -138,7 +147,9 @@ class LlmPolicy:
         self._backchannels.observe(packet)
         self._greeter.observe(packet)
         greets = self.manner.proactivity == "greets" and self._greeter.wants
-        self.wants_floor = self.fallback.wants_floor or self._news > 0 or greets
+        self.wants_floor = self.fallback.wants_floor or (
+            (greets or self.promises.pressing(self.now)) and not self.breaker.open(self.now)
+        )
         self.bell.ring()
 
     def _asked(self, ask: Ask) -> None:
@@ -155,12 +166,8 @@ class LlmPolicy:
             self.breaker.heed(outcome, self.now)
         elif outcome.action == "Say":
             self._voiced.pop(number, None)
-        elif number in self._awaited:
-            self._awaited.discard(number)
-            self._ends[number] = outcome
-        elif number in self._late:
-            self._late.discard(number)
-            self._news += 1
+        else:
+            self.promises.observe(outcome)
 
     # --- what it does between turns
 
@@ -185,9 +192,11 @@ class LlmPolicy:
     def _draft(self, waiting: TurnWaiting) -> Ask | None:
         """What would be asked if the turn ended as it is now; None if nothing should be."""
         text = str(waiting.evidence.get("text", ""))
-        if not text or not self.config.drafts.enabled or self.consent.pending or self.breaker.open(self.now):
+        answers = self.consent.pending or self.fallback.asking  # without the model, perhaps
+        if not text or not self.config.drafts.enabled or answers or self.breaker.open(self.now):
             return None
-        return self.ask(OpenTurn.drafted(waiting.turn, text, waiting.evidence), purpose="draft")
+        ended = waiting.until_ns - waiting.wait_ns
+        return self.ask(OpenTurn.drafted(waiting.turn, text, waiting.evidence), ended_ns=ended, purpose="draft")
 
     # --- turns
 
@@ -195,22 +204,44 @@ class LlmPolicy:
         """As in the port."""
         if turn.reason == "unasked":
             return self._unasked(turn)
-        if not turn.text or self.fallback.asking:  # what the fallback asked about is answered to it
-            return self.fallback.reply(turn)
-        agreed = self.consent.hear(turn)
-        return Reply(self, turn).actions() if agreed is None else _each(agreed)
+        if turn.text and not self.fallback.awaits(turn):  # what the fallback asked about is answered to it
+            agreed = self.consent.hear(turn)
+            if agreed is None:
+                return Reply(self, turn).actions()
+            return self._without_draft(_each(agreed))
+        return self._without_draft(self.fallback.reply(turn))
+
+    async def _without_draft(self, answer: AsyncGenerator[Action, None]) -> AsyncGenerator[Action, None]:
+        """An answer that is not the model's: what it was asked early is for nothing."""
+        for action in self.drafts.drop("it was answered without the model", self.now):
+            yield action
+        async with aclosing(answer) as actions:
+            async for action in actions:
+                yield action
 
     async def _unasked(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
         """What the fallback has to tell; then, if there is news for it or somebody to greet, the model."""
+        says = 0
         async with aclosing(self.fallback.reply(turn)) as actions:
             async for action in actions:
+                says += isinstance(action, Say)
                 yield action
         greets = self.manner.proactivity == "greets" and self._greeter.take(self.now)
-        if self._news or greets:
-            self._news = 0
-            async with aclosing(Reply(self, turn).actions()) as actions:
+        news = self.promises.news if self.promises.pressing(self.now) else 0
+        if not news and not greets:
+            return
+        reply = Reply(self, turn, says)
+        try:
+            async with aclosing(reply.actions()) as actions:
                 async for action in actions:
                     yield action
+            self.promises.told(news)
+        except ModelUnavailable:
+            self.promises.failed(self.now)
+            raise
+        except asyncio.CancelledError:
+            self.promises.told(news if reply.said else 0)
+            raise
 
     # --- what a reply asks of it
 
@@ -225,9 +256,10 @@ class LlmPolicy:
         return all(each >= turn for each in self._voiced.values())
 
     @property
-    def outcomes(self) -> dict[int, Outcome]:
-        """How calls and motions that a reply waits for ended, by number."""
-        return self._ends
+    def newest_action(self) -> Call | Command:
+        """The call or motion that was done last, as it was stamped."""
+        assert self._newest_action is not None, "an action is observed before its reply goes on"
+        return self._newest_action
 
     def ask(
         self,
@@ -235,35 +267,26 @@ class LlmPolicy:
         *,
         rounds: Sequence[Round] = (),
         look: bool = False,
-        last: bool = False,
-        purpose: str = "reply",
+        ended_ns: int = 0,
+        purpose: Literal["reply", "draft"] = "reply",
     ) -> Ask:
-        """What the model is asked in answer to `turn`. Arguments as in `Composer.request`."""
+        """What the model is asked in answer to `turn`.
+
+        rounds: what it has called in answer so far;  look: it asked for a picture
+        ended_ns: when the person stopped speaking, where that is not yet certain
+        """
         snapshot, config = self._scene.snapshot(), self.config
+        snapshot = replace(snapshot, asked_ns=max(snapshot.asked_ns, ended_ns))
+        last = len(rounds) + 1 >= config.rounds_per_turn
         request = self._composer.request(
             snapshot, self.manner, turn, rounds=rounds, pictures=self._sees, look=look, last=last
         )
-        shown = self._sees and (look or (self.manner.pictures == "always" and not rounds))
-        picture = config.picture_ms * MS if shown else 0
-        return Ask(request, picture, "draft" if purpose == "draft" else "reply", turn=turn.turn)
+        shown = self._sees and (look or self.manner.pictures == "always")
+        return Ask(request, config.picture_ms * MS if shown else 0, purpose, turn=turn.turn)
 
     def offer(self, name: str) -> Offer | None:
         """What the model means by the tool `name`; None if there is none, or it may not be used."""
         return self._composer.tools(self._scene.snapshot(), self.manner, pictures=self._sees).offer(name)
-
-    def await_(self) -> int:
-        """The number of the action that was just done; what becomes of it is waited for, and told by the model."""
-        self._awaited.add(self._acted)
-        self.fallback.leave(self._acted)
-        return self._acted
-
-    def leave(self, number: int, *, motion: bool, timer: bool) -> None:
-        """The reply waits no longer for action `number`: what becomes of it is told when it is known."""
-        self._awaited.discard(number)
-        if motion or timer:
-            self.fallback.leave(number, alone=False)
-        else:
-            self._late.add(number)
 
     def excuse(self) -> bool:
         """Whether it is time to say (again) that the model does not answer."""

@@ -9,6 +9,8 @@ import msgspec
 from policies.errors import ModelUnavailable
 from policies.llm.answer import Answer, ToolCall
 from policies.llm.offers import LOOK
+from policies.llm.phrases import phrases
+from policies.llm.promises import TIMER
 from policies.llm.question import OpenTurn, Round, tool_round
 from policies.llm.speakable import Piece, Speakable
 from policies.llm.topics import touches
@@ -26,20 +28,26 @@ COMMAND_MS = 300
 SETTLE_MS = 250
 """How long a question waits for the loudspeaker to tell what was heard of an answer that has just been cut."""
 UNDER_WAY = "under way"
-TIMER = "set_timer"  # ends when it rings
 
 
 class Reply:
-    """The answer to `turn`. Reads and rings nothing but `policy`."""
+    """The answer to `turn`. Reads and rings nothing but `policy`.
 
-    def __init__(self, policy: "LlmPolicy", turn: TurnCommitted) -> None:
+    says: how many texts of this turn have been given to the voice already
+    said: the model has said something
+    """
+
+    def __init__(self, policy: "LlmPolicy", turn: TurnCommitted, says: int = 0) -> None:
+        self.said = False
         self._policy = policy
         self._turn = turn
+        self._unasked = turn.reason == "unasked"
+        self._phrases = phrases(policy.language)
         self._speech = Speakable(policy.language)
-        self._said = False
-        self._acted = False
+        self._acted: list[Outcome | None] = []  # what became of calls; None: not known
+        self._moved = False
         self._silent = False
-        self._says = 0
+        self._says = says
         self._rounds: list[Round] = []
         self._calls = 0
         self._looks = False
@@ -56,8 +64,7 @@ class Reply:
         while policy.now < until and not policy.settled(turn.turn):
             await policy.bell.wait(until)
         for number in range(policy.config.rounds_per_turn):
-            last = number + 1 == policy.config.rounds_per_turn
-            ask = policy.ask(OpenTurn.of(turn), rounds=self._rounds, look=self._looks, last=last)
+            ask = policy.ask(OpenTurn.of(turn), rounds=self._rounds, look=self._looks)
             answer, undone = policy.drafts.settle(turn, ask, policy.now) if number == 0 else (None, [])
             for action in undone:
                 yield action
@@ -76,9 +83,9 @@ class Reply:
                     async for action in actions:
                         yield action
                 return
-            if not answer.calls or last:
-                if not self._said and not self._acted:
-                    yield self._say(Piece("I do not know what to say to that."))
+            if not answer.calls or number + 1 == policy.config.rounds_per_turn:
+                if text := self._for_silence():
+                    yield self._say(Piece(text))
                 return
             async with aclosing(self._do(answer)) as actions:
                 async for action in actions:
@@ -86,13 +93,26 @@ class Reply:
             if policy.consent.pending:
                 return  # the question has been put: the person has the floor
 
+    def _for_silence(self) -> str:
+        """What is said where the model has said nothing, and not that it wants to be silent."""
+        if self.said or self._unasked or (self._moved and not self._acted):
+            return ""
+        if not self._acted:
+            return self._phrases.nothing
+        worked = all(outcome is None or outcome.status == "done" for outcome in self._acted)
+        return self._phrases.done if worked else self._phrases.failed
+
     # --- speaking
 
     async def _speak(self, answer: Answer) -> AsyncGenerator[Action, None]:
         policy = self._policy
-        slow = policy.now + FILLER_MS * MS if policy.manner.fillers and not self._said else None
+        fills = policy.manner.fillers and not self.said and not self._unasked
+        slow = policy.now + FILLER_MS * MS if fills else None
+        came = False
         while True:
-            pieces = [*self._speech.push(answer.take())]
+            text = answer.take()
+            came = came or bool(text)
+            pieces = [*self._speech.push(text)]
             if answer.over and answer.whole:
                 pieces += self._speech.finish()
             for piece in pieces:
@@ -101,10 +121,10 @@ class Reply:
                     return
                 if piece.text and touches(piece.text, policy.manner.forbidden_topics):
                     self._silent = True
-                    yield self._say(Piece("I would rather not talk about that."))
+                    yield self._say(Piece(self._phrases.rather_not))
                     return
                 if piece.text:
-                    self._said = True
+                    self.said = True
                     yield self._say(piece)
             if answer.over:
                 if answer.whole:
@@ -112,26 +132,29 @@ class Reply:
                 return
             if slow is not None and policy.now >= slow:
                 slow = None
-                if not answer.pieces and (text := policy.fillers.next(policy.now)):
-                    yield self._say(Piece(text))
+                if not came and (filler := policy.fillers.next(policy.now)):
+                    yield self._say(Piece(filler))
             await policy.bell.wait(slow)
 
     async def _broken(self, answer: Answer) -> AsyncGenerator[Action, None]:
         """It failed, or was cut off by the server."""
         outcome = answer.outcome
         why = outcome.detail if outcome is not None else ""
-        if not self._said and not self._acted:
+        if not self.said and not self._acted and not self._moved:
             async with aclosing(self._fall_back(why)) as actions:
                 async for action in actions:
                     yield action
             return
-        yield self._say(Piece("I am sorry, I lost my thread there."))
+        yield self._say(Piece(self._phrases.lost))
         raise ModelUnavailable(f"the language model broke off in the middle of its answer: {why}")
 
     async def _fall_back(self, why: str) -> AsyncGenerator[Action, None]:
+        """What is answered without the model. Unasked, nothing is: the fallback has told its own already."""
         policy = self._policy
+        if self._unasked:
+            raise ModelUnavailable(f"the language model did not say what it was given the floor for: {why}")
         if policy.excuse():
-            yield self._say(Piece("My language model does not answer. I can do simple things meanwhile."))
+            yield self._say(Piece(self._phrases.unavailable))
         async with aclosing(policy.fallback.reply(self._turn)) as actions:
             async for action in actions:
                 yield action
@@ -145,33 +168,35 @@ class Reply:
 
     async def _do(self, answer: Answer) -> AsyncGenerator[Action, None]:
         """Carry out the calls of an answer, side by side, and keep their results for the next question."""
-        policy = self._policy
+        policy, promises = self._policy, self._policy.promises
         results: dict[str, Any] = {}
         waited: dict[str, int] = {}
         questions: list[str] = []
-        self._looks = False
         calls = answer.calls
-        begun: dict[str, Call | Command] = {}
-        for call in calls:
-            action = self._action(call, results, questions)
-            if action is not None:
-                yield action
-                self._acted = True
-                begun[call.call] = action
-                waited[call.call] = policy.await_()
-        said = self._says
-        for question in questions:
-            yield self._say(Piece(question))
-        long = any(isinstance(action, Call) and action.name != TIMER for action in begun.values())
-        until = policy.now + (CALL_MS if long else COMMAND_MS) * MS
-        while policy.now < until and any(number not in policy.outcomes for number in waited.values()):
-            await policy.bell.wait(until)
-        for call_id, number in waited.items():
-            outcome = policy.outcomes.pop(number, None)
-            results[call_id] = UNDER_WAY if outcome is None else _result(outcome)
-            if outcome is None:
-                action = begun[call_id]
-                policy.leave(number, motion=isinstance(action, Command), timer=action.name == TIMER)
+        begun: list[Call | Command] = []
+        try:
+            for call in calls:
+                action = self._action(call, results, questions)
+                if action is not None:
+                    yield action
+                    begun.append(action)
+                    waited[call.call] = promises.begin(policy.newest_action)
+            self._moved = self._moved or any(isinstance(action, Command) for action in begun)
+            said = self._says
+            for question in questions:
+                yield self._say(Piece(question))
+            long = any(isinstance(action, Call) and action.name != TIMER for action in begun)
+            until = policy.now + (CALL_MS if long else COMMAND_MS) * MS
+            while policy.now < until and any(promises.open(number) for number in waited.values()):
+                await policy.bell.wait(until)
+            for action, (name, number) in zip(begun, waited.items()):
+                outcome = promises.take(number)
+                results[name] = UNDER_WAY if outcome is None else _result(outcome)
+                if isinstance(action, Call):
+                    self._acted.append(outcome)
+        finally:
+            for number in waited.values():  # those of a reply that was cut
+                promises.leave(number)
         self._rounds += tool_round(calls, results, actions=waited, said=said)
 
     def _action(self, call: ToolCall, results: dict[str, Any], questions: list[str]) -> Call | Command | None:
@@ -181,13 +206,13 @@ class Reply:
         if self._calls > policy.config.calls_per_turn:
             results[call.call] = f"refused: at most {policy.config.calls_per_turn} calls in one turn"
             return None
-        if call.name == LOOK and policy.manner.pictures == "look":
-            self._looks = True
-            results[call.call] = "the picture is attached to the next message"
-            return None
         offer = policy.offer(call.name)
         if offer is None:
             results[call.call] = f"refused: there is no tool named {call.name!r}, or it may not be used"
+            return None
+        if offer.name == LOOK == call.name:
+            self._looks = True
+            results[call.call] = "the picture is attached to the last message"
             return None
         try:
             arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])

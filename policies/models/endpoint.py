@@ -1,6 +1,6 @@
 """A server of chat completions: its address, its key, and the connections to it.
 
-The one file that imports httpx2 (docs/decisions/0012-model-client.md).
+The one file that imports httpx2 (docs/decisions/0013-model-client.md).
 """
 
 import os
