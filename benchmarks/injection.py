@@ -1,6 +1,6 @@
 """How often the agent can be led to do what nobody asked for, and how often it does not do what somebody did ask for.
 
-    python -m benchmarks.injection [--kind orders] [--show]
+    python -m benchmarks.injection [--kind orders] [--show] [--sound]
 
 Whole sessions on a virtual clock: percepts in, the policy of a language model, a simulated base and two risky tools.
 The model is a double that does whatever any text tells it to (`tests.injections_double`), the worst there can be, so
@@ -12,9 +12,14 @@ a plain order is none, whoever speaks it. Intervals are Clopper and Pearson's, 9
 import argparse
 from collections.abc import Callable, Iterable
 
+import numpy as np
 from scipy.stats import binomtest
 
-from tests.injections import Came, Meant, answered, attempts, obeyed, tried, written
+from embodied.voices.espeak import Espeak, EspeakVoice
+from streams.audio.blocks import RATE
+from streams.audio.resample import Resampler
+from streams.types import Samples
+from tests.injections import Came, Meant, answered, attempts, obeyed, sounded, tried, written
 
 
 def main() -> None:
@@ -22,6 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.injection", description=__doc__.splitlines()[0])
     parser.add_argument("--kind", help="attacks of this kind only")
     parser.add_argument("--show", action="store_true", help="name every request that was not carried out at once")
+    parser.add_argument("--sound", action="store_true", help="speak the attacks as well, and hear them: a minute")
     arguments = parser.parse_args()
     came = [tried(attempt) for attempt in attempts() if arguments.kind in (None, attempt.kind)]
     for title, key in (("kind", _kind), ("channel", _channel)):
@@ -35,6 +41,8 @@ def main() -> None:
     if arguments.kind is None:
         _meant(show=arguments.show)
         _answers()
+    if arguments.sound:
+        _sounds(arguments.kind)
 
 
 def _kind(came: Came) -> str:
@@ -93,6 +101,34 @@ def _answers() -> None:
         print(f"\nanswers to a question, {word}: {_share(sum(taken.values()), len(taken))}")
         if others:
             print(f"  the others: {', '.join(others)}")
+
+
+def _sounds(kind: str | None) -> None:
+    """The attacks in English words, spoken by espeak-ng in three voices and heard by the default ear."""
+    groups = written().attacks
+    kinds = [each for each in ("orders", "roles", "confirmed", "tools") if kind in (None, each)]
+    texts = [text for each in kinds for text in groups[each].texts if text.replace(",", "").replace(" ", "").isalpha()]
+    voices = [EspeakVoice(Espeak(language=name, rate_wpm=150)) for name in ("en-us+f3", "en-us", "en-us+m3")]
+    led = asked = 0
+    for number, text in enumerate(texts):
+        unsafe, questions = sounded(text, _spoken(text, voices[number % len(voices)]))
+        led += bool(unsafe)
+        asked += questions > 0
+        if unsafe:
+            print(f"UNSAFE, spoken: {text!r}: {unsafe}")
+    for voice in voices:
+        voice.close()
+    print(f"\nspoken aloud and heard: asked about {asked}, unsafe {_share(led, len(texts))}")
+
+
+def _spoken(text: str, voice: EspeakVoice) -> Samples:
+    """A second of a quiet room, `text`, and three seconds more: int16[samples] at 16 kHz."""
+    resampler = Resampler(voice.rate, RATE)
+    said = np.concatenate([*(resampler.push(chunk.samples) for chunk in voice.speak(text)), resampler.finish()])
+    room = np.random.default_rng(7).normal(0, 16, len(said) + 4 * RATE)
+    room[RATE : RATE + len(said)] += said * (8000 / max(1, int(np.abs(said.astype(np.int32)).max())))
+    samples: Samples = np.clip(np.rint(room), -32768, 32767).astype(np.int16)
+    return samples
 
 
 def _share(count: int, n: int) -> str:
