@@ -16,8 +16,10 @@ from streams.clock import MS, SECOND
 from streams.packet import Packet
 from streams.types import (
     Adjusted,
+    Ask,
     Call,
     Command,
+    Delta,
     Faces,
     Fault,
     Halt,
@@ -37,6 +39,7 @@ from streams.types import (
     TurnDropped,
     TurnWaiting,
     Typed,
+    Withdraw,
     Words,
 )
 
@@ -107,6 +110,8 @@ class Narrator:
         self._paused: tuple[int, int] | None = None  # agent's turn, since when
         self._overlap_onset = 0
         self._people = 0
+        self._manner = Manner()
+        self._asked: dict[int, int] = {}  # questions to a model of which nothing has come yet, and since when
 
     def feed(self, packet: Packet[Any]) -> list[Line]:
         """The lines that this packet completes, oldest first."""
@@ -124,15 +129,23 @@ class Narrator:
                 self._says[number].begun = packet.t
             case Played(id=number, text=text) if number in self._says:
                 self._says[number].words.append(text)
-            case Outcome(action="Ask") as outcome:
+            case Ask(id=number):
+                self._asked[number] = packet.at
+            case Delta(id=number):
+                self._asked.pop(number, None)
+            case Withdraw(id=number):
+                self._asked.pop(number, None)
+            case Outcome(action="Ask", id=number) as outcome:
+                self._asked.pop(number, None)
                 if outcome.status in {"done", "cut", "fenced"}:
                     return []
                 return [Line(packet.at, "fault", Text(f"model: {outcome.status}: {outcome.detail}", ALARM))]
             case Outcome() as outcome:
                 return self._outcome(outcome, packet.at)
             case Adjusted(manner=manner, by=by):
-                how = ", ".join(f"{name} {value}" for name, value in _changed(manner).items()) or "as usual"
-                return [Line(packet.at, "", Text(f"behaviour ({by}): {how}", NOTE))]
+                before, self._manner = self._manner, manner
+                how = ", ".join(f"{name} {_short(value)}" for name, value in _changed(before, manner).items())
+                return [Line(packet.at, "", Text(f"behaviour ({by}): {how or 'as it was'}", NOTE))]
             case Typed(text=text):
                 return [Line(packet.at, "person", Text().append(text, PERSON).append("  (typed)", NOTE))]
             case Faces(faces=faces):
@@ -162,6 +175,7 @@ class Narrator:
             if saying.begun is not None:
                 lines.append(Line(saying.begun, "agent", self._growing(saying)))
         lines += [Line(t, _actor(action), Text(f"{_spelt(action)} ...", GREY)) for t, action in self._doing.values()]
+        lines += [Line(t, "agent", Text("thinking ...", GREY)) for t in self._asked.values()]
         if self._speaking is not None:
             lines.append(self._speaking)
         if self._waiting is not None:
@@ -364,7 +378,12 @@ def _ms(ns: int) -> str:
     return f"{ns / MS:.0f} ms"
 
 
-def _changed(manner: Manner) -> dict[str, Any]:
-    """What of it is not the default."""
-    usual, now = msgspec.to_builtins(Manner()), msgspec.to_builtins(manner)
-    return {name: value for name, value in now.items() if value != usual[name]}
+def _changed(before: Manner, after: Manner) -> dict[str, Any]:
+    """What is not as it was."""
+    old, new = msgspec.to_builtins(before), msgspec.to_builtins(after)
+    return {name: value for name, value in new.items() if value != old[name]}
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -14,6 +14,7 @@ from agent.narration import Narrator
 from agent.view import TerminalView
 from streams.bus import Bus
 from streams.clock import MS, Clock, run
+from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN
 from streams.types import (
     Call,
@@ -218,3 +219,24 @@ def test_a_cancelled_view_gives_the_cursor_back() -> None:
     with pytest.raises(TimeoutError):
         run(main(), virtual=True)
     assert out.getvalue().rindex("\x1b[?25h") > out.getvalue().rindex("\x1b[?25l")
+
+
+def test_a_model_that_thinks_and_one_that_fails_are_told_and_what_changed_of_the_behaviour() -> None:
+    from streams.types import Adjusted, Ask, Delta, Manner, Outcome, Withdraw
+
+    narrator, order = Narrator(), iter(range(100))
+
+    def told(topic: Any, data: Any) -> list[str]:
+        number = next(order)
+        return [line.text.plain for line in narrator.feed(Packet(topic, number, number, number, number, data))]
+
+    assert told(ACTION, Ask({}, turn=1, id=1)) == []
+    assert [line.text.plain for line in narrator.now] == ["thinking ..."]
+    assert told(FEEDBACK, Delta(1, 1, 0, text="Well")) == [] and narrator.now == []
+    assert told(ACTION, Ask({}, purpose="draft", turn=2, id=2)) == []
+    assert told(ACTION, Withdraw(2)) == [] and narrator.now == []
+    assert told(FEEDBACK, Outcome(2, 2, "Ask", "m", "cut")) == []
+    assert told(FEEDBACK, Outcome(1, 3, "Ask", "m", "failed", "no connection")) == ["model: failed: no connection"]
+    told(PERCEPT, Adjusted(Manner(persona="x" * 500), "console"))
+    (line,) = told(PERCEPT, Adjusted(Manner(persona="x" * 500, verbosity="brief"), "console"))
+    assert line == "behaviour (console): verbosity brief"
