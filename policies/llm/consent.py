@@ -140,10 +140,13 @@ class Consent:
             return None
         waiting, later = self._open, self._next
         self._open, self._next = None, []
-        said = self._intents.plainly(turn)
         scene = self._intents.scene
+        moving = any(each.kind == "Command" for each in scene.running)
+        if waiting is None and not moving:
+            return None
+        said = self._intents.plainly(turn)
         if said == "no":
-            return _no(scene, asked=waiting is not None)
+            return [*([Halt("forbidden")] if moving else ()), Say(FORBIDDEN)]
         if said != "yes" or waiting is None or not self._answers(waiting, turn, scene):
             return None
         if turn.confidence < self._intents.config.yes_above or not _heard(waiting, scene):
@@ -241,10 +244,3 @@ def _heard(waiting: _Open, scene: Snapshot) -> bool:
     """Whether every word of the question has left the loudspeaker."""
     _, said = _asked(waiting, scene)
     return said is not None and (said.status == "done" or len(said.heard) >= len(said.meant.split()))
-
-
-def _no(scene: Snapshot, *, asked: bool) -> Sequence[Action] | None:
-    moving = any(each.kind == "Command" for each in scene.running)
-    if not (moving or asked):
-        return None
-    return [*([Halt("forbidden")] if moving else ()), Say(FORBIDDEN)]
