@@ -165,7 +165,9 @@ def intents(config: Config, wall: Callable[[int], datetime]) -> "Policy":
     from policies.intents import IntentsPolicy
 
     # One list of stop words: what the reflex answers, the policy must not.
-    return IntentsPolicy(sentences(config), replace(config.policy, stop_words=config.reflex.words or None), wall)
+    return IntentsPolicy(
+        sentences(config), replace(config.policy, stop_words=config.reflex.words or None), wall, config.manner
+    )
 
 
 def llm(config: Config, wall: Callable[[int], datetime]) -> "Policy":

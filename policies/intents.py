@@ -21,9 +21,10 @@ from policies.sentences import Sentences, Understood
 from policies.splitting import Part, allowed, split
 from policies.troubles import Troubles
 from streams.packet import Packet
-from streams.types import Action, Call, Command, Halt, Outcome, Say, TurnCommitted, Words
+from streams.types import Action, Adjusted, Call, Command, Halt, Manner, Outcome, Say, TurnCommitted, Words
 
 FORBIDDEN = "All right, I will not."
+NOT_ALLOWED = "I am not allowed to do that."
 UNCLEAR = "I did not understand, so I stay where I am."
 
 
@@ -63,12 +64,20 @@ class IntentsPolicy:
     """A `Policy` over `sentences`.
 
     wall: wall time of a session time in ns (`Clock.wall`)
+    manner: what it may not do, until `Adjusted`; the rest of it is for those who can
     wants_floor: something is to be said unasked: a timer is done, a motion did not go as announced, the camera is gone
     asking: the agent has asked a yes-or-no question that is still open
     """
 
-    def __init__(self, sentences: Sentences, config: IntentsConfig, wall: Callable[[int], datetime]) -> None:
+    def __init__(
+        self,
+        sentences: Sentences,
+        config: IntentsConfig,
+        wall: Callable[[int], datetime],
+        manner: Manner | None = None,
+    ) -> None:
         self.sentences = sentences
+        self.manner = manner or Manner()
         self.config = config
         self.wants_floor = False
         self._wall = wall
@@ -137,7 +146,9 @@ class IntentsPolicy:
         if self.config.tell_faults:
             self._troubles.feed(packet)
         data = packet.data
-        if isinstance(data, Outcome):
+        if isinstance(data, Adjusted):
+            self.manner = data.manner
+        elif isinstance(data, Outcome):
             self._ended(data)
         elif isinstance(data, Halt):
             self._asked = None
@@ -150,6 +161,9 @@ class IntentsPolicy:
         actions = self._decide(turn)
         if turn.reason == "typed":
             actions = [replace(each, origin="text") if isinstance(each, Command) else each for each in actions]
+        forbidden = self.manner.forbidden_tools
+        if any(isinstance(each, Call | Command) and each.name in forbidden for each in actions):
+            actions = [Say(NOT_ALLOWED)]
         return _one_by_one(actions)
 
     # --- turns

@@ -137,6 +137,7 @@ class RealtimePolicy:
                 self._acted = number
             case Adjusted(manner=manner):
                 self.manner = manner
+                getattr(self.consent, "forget", lambda: None)()
             case Halt():
                 getattr(self.consent, "forget", lambda: None)()
             case Offered(where=where, offers=offers):

@@ -19,7 +19,7 @@ from typing import Any
 from policies.endpointing import judge
 from policies.overlap import CLEAR, FEW_HOPS, SURE_HOPS, TELLING, Hearing, Milliseconds, Overlap, OverlapConfig
 from policies.reflex import nothing_but
-from policies.transcript import HOP_NS, Loudness, Room, Stretch, UserTurn
+from policies.transcript import HOP_NS, Loudness, Room, Stretch, UserTurn, power
 from streams.clock import MS, SECOND
 from streams.packet import Packet
 from streams.types import (
@@ -46,6 +46,7 @@ from streams.types import (
 BACK_HOPS = 7  # voiced hops as loud as usual, by which somebody who spoke aside turns to the agent
 ONSET_HOPS = 2  # voiced hops by which it is told that what begins is as soft as what was said aside before
 OTHERS_NS = 15 * SECOND  # for so long after something was said aside, more of it is expected
+QUIET_DB = 25.0  # so much softer than who speaks to the agent, a room does not spoil words
 LEARNT = 0.3  # share of the newest turn in what is taken for the usual loudness; twice that, if it is louder
 
 
@@ -73,6 +74,19 @@ class Aside:
         self.number = number
         self.ended = False
         self.loudness = Loudness(BACK_HOPS)
+
+
+class Doubt:
+    """Somebody spoke over the agent, which has gone on, and may be interrupting it.
+
+    speech: what was dropped as a turn, for the time being;  overlap: that the agent has gone on in
+    until_ns: its end is known, and for so long its last words are waited for; None while it goes on
+    """
+
+    def __init__(self, speech: UserTurn, overlap: Overlap) -> None:
+        self.speech = speech
+        self.overlap = overlap
+        self.until_ns: int | None = None
 
 
 class TurnTaker:
@@ -107,6 +121,7 @@ class TurnTaker:
         self._room = Room()
         self._onset = Loudness(ONSET_HOPS + 1)  # of the newest voiced hops
         self._aside: Aside | None = None
+        self._doubt: Doubt | None = None
         self._others_ns = 0  # until when somebody who speaks softly is taken for the one who spoke aside
 
     # --- what others may know
@@ -117,6 +132,8 @@ class TurnTaker:
         times = [t for turn in self._turns() if (t := self._due(turn)) is not None]
         if self._overlap is not None:
             times.append(self._overlap.next_ns)
+        if self._doubt is not None and self._doubt.until_ns is not None:
+            times.append(self._doubt.until_ns)
         if self._typed:
             times.append(self._typed[0][0])
         return min(times, default=None)
@@ -169,6 +186,8 @@ class TurnTaker:
         decisions: list[Decision] = []
         if self._overlap is not None and now >= self._overlap.next_ns:
             decisions += self._classify(now)
+        if self._doubt is not None and self._doubt.until_ns is not None and now >= self._doubt.until_ns:
+            decisions += self._doubted(self._doubt, now, last=True)
         for turn in self._turns():
             if turn is not self._open or self._overlap is None:
                 decisions += self._commit_if_due(turn, now)
@@ -181,14 +200,18 @@ class TurnTaker:
 
     def stop(self, segment: int, now: int) -> list[Decision]:
         """The reflex heard a stop word in stretch `segment`: the agent's turn ends here, whatever else is said."""
+        decisions: list[Decision] = []
         turn = self._turn_of(segment)
+        if turn is None and self._doubt is not None and self._doubt.speech.stretch(segment) is not None:
+            decisions += self._taken_back(self._doubt)
+            turn = self._open
         if turn is not None:
             turn.stopped = True
         agent = self.agent_turn
         if agent is None:
-            return []
+            return decisions
         text = turn.transcript().text if turn else ""
-        return self._cut(agent, turn, "stop", text, now)
+        return decisions + self._cut(agent, turn, "stop", text, now)
 
     def unasked(self, now: int) -> TurnCommitted | None:
         """A turn for the agent's own wish to speak; None while anybody else has or wants the floor."""
@@ -204,6 +227,9 @@ class TurnTaker:
         self._aside = None
         if self._overlap is not None:
             decisions += self._classify(now, last=True)
+        if self._doubt is not None:
+            decisions += self._doubted(self._doubt, now, last=True)
+            self._aside = None
         for turn in self._turns():
             for stretch in turn.stretches:
                 stretch.end_ns = now if stretch.end_ns is None else stretch.end_ns
@@ -224,6 +250,9 @@ class TurnTaker:
             # The silence was long enough: that turn is over and only waits for its words. This is the next one.
             self._closed.append(turn)
             turn = self._open = None
+        if turn is None and self._doubt is not None:  # its last words are still to come: it is judged with these
+            decisions += self._taken_back(self._doubt)
+            turn = self._open
         if turn is None:
             self._last_turn += 1
             turn = self._open = UserTurn(self._last_turn)
@@ -236,8 +265,16 @@ class TurnTaker:
         """One hop: how loud the speech is, and what follows from that."""
         self._room.hear(voice)
         self._onset.hear(voice, self._room.power)
+        if self._doubt is not None:
+            self._doubt.overlap.hear(voice, self._room.power)
+            newest = self._doubt.speech.stretches[-1]
+            if newest.end_ns is None:
+                newest.hear(voice, t, self._room.power)
+            return self._doubted(self._doubt, now)
         if self._aside is not None and not self._aside.ended:
             return self._heard_aside(self._aside, voice, t, now)
+        if self._overlap is not None:
+            self._overlap.hear(voice, self._room.power)
         turn = self._open
         if turn is None or turn.stretches[-1].end_ns is not None:
             return []
@@ -279,7 +316,7 @@ class TurnTaker:
 
     def _echoed(self, similarity: float, t: int, now: int) -> list[Decision]:
         """The canceller says how much of what is heard is the agent's own voice."""
-        turn = self._open
+        turn = self._open if self._doubt is None else self._doubt.speech
         if turn is None or turn.stretches[-1].end_ns is not None:
             return []
         turn.stretches[-1].hear_echo(similarity, t)
@@ -288,6 +325,10 @@ class TurnTaker:
     def _speech_ended(self, number: int, end: int, decided: int, now: int) -> list[Decision]:
         if self._aside is not None and self._aside.number == number:
             self._aside.ended = True
+        if self._doubt is not None and (doubted := self._doubt.speech.stretch(number)) is not None:
+            doubted.end_ns, doubted.decided_ns = end, decided
+            self._doubt.until_ns = now + self.config.final_grace_ms * MS
+            return self._doubted(self._doubt, now)
         turn = self._turn_of(number)
         stretch = turn.stretch(number) if turn else None
         if turn is None or stretch is None:
@@ -299,6 +340,9 @@ class TurnTaker:
         turn = self._turn_of(words.segment)
         if turn is None and self._aside is not None and self._aside.number == words.segment:
             return self._words_aside(words, now)
+        if self._doubt is not None and (doubted := self._doubt.speech.stretch(words.segment)) is not None:
+            doubted.words = words if not doubted.final else doubted.words
+            return self._doubted(self._doubt, now)
         stretch = turn.stretch(words.segment) if turn else None
         if turn is None or stretch is None or stretch.final:
             return []
@@ -306,6 +350,9 @@ class TurnTaker:
         return self._review(turn, now)
 
     def _turn_end(self, number: int, probability: float, now: int) -> list[Decision]:
+        if self._doubt is not None and (doubted := self._doubt.speech.stretch(number)) is not None:
+            doubted.model = probability
+            return []
         turn = self._turn_of(number)
         if turn is None or turn.stretches[-1].number != number:
             return []
@@ -474,17 +521,52 @@ class TurnTaker:
         self._forget(turn)
         if hearing.is_aside(turn, FEW_HOPS):
             self._others_ns = now + OTHERS_NS
-        if turn.speaking and verdict != "echo":
+        reason: str = verdict
+        if verdict == "doubt":
+            overlap.doubtful = True
+            self._doubt, self._aside = Doubt(turn, overlap), None
+            reason = "backchannel" if heard.text else "noise"
+        elif turn.speaking and verdict != "echo":
             self._aside = Aside(turn.stretches[-1].number)
         dropped = verdict if verdict in ("echo", "aside") else "backchannel" if heard.text else "no_words"
         return [
-            OverlapResumed(overlap.agent, turn.number, verdict, heard.text, evidence),
+            OverlapResumed(overlap.agent, turn.number, reason, heard.text, evidence),
             TurnDropped(turn.number, dropped, heard.text),
         ]
 
+    def _doubted(self, doubt: Doubt, now: int, *, last: bool = False) -> list[Decision]:
+        """The agent has gone on: is the speech meant for it after all? `last`: no more evidence will come."""
+        speech, hearing = doubt.speech, self._hearing
+        verdict = doubt.overlap.classify(speech, now, hearing=hearing, last=last)
+        if verdict == "undecided":
+            return []
+        if verdict == "interruption":
+            decisions, agent = self._taken_back(doubt), self.agent_turn
+            turn = self._open
+            if turn is None:
+                return decisions
+            if agent is None or self.manner.interruptible == "stop":
+                return decisions + self._review(turn, now)
+            heard = turn.transcript()
+            return decisions + self._cut(agent, turn, verdict, heard.text or heard.guess, now)
+        self._doubt = None
+        if hearing.is_aside(speech, FEW_HOPS):
+            self._others_ns = now + OTHERS_NS
+        if speech.speaking and verdict != "echo":
+            self._aside = Aside(speech.stretches[-1].number)
+        return []
+
+    def _taken_back(self, doubt: Doubt) -> list[Decision]:
+        """What was dropped in doubt is a turn again, under a number of its own."""
+        self._doubt = None
+        self._last_turn += 1
+        turn = self._open = UserTurn(self._last_turn, doubt.speech.stretches)
+        return [TurnOpened(turn.number, turn.start_ns)]
+
     @property
     def _hearing(self) -> Hearing:
-        return Hearing(self.config, self._language, self._asked, self._usual_db)
+        quiet = self._usual_db is not None and self._room.power < power(self._usual_db - QUIET_DB)
+        return Hearing(self.config, self._language, self._asked, self._usual_db, quiet)
 
     def _cut(self, agent: int, turn: UserTurn | None, reason: str, text: str, now: int) -> list[Decision]:
         """Turn `agent` of the agent ends here, because of `turn` (None: nobody's in particular)."""

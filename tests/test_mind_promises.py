@@ -11,11 +11,12 @@ from agent import assembly, config
 from agent.replay import Replay
 from agent.replaying import perform
 from agent.session import Log
+from embodied.toolbox import tool
 from policies.llm.policy import LlmPolicy
 from policies.models.scripted import ScriptedModel, Tokens
 from streams.clock import MS, SECOND
 from streams.recording import Recorder, Recording
-from streams.types import Ask, Fault, Image, Outcome, Say, SensesEnded, TurnCommitted
+from streams.types import Ask, Command, Fault, Image, Outcome, Say, SensesEnded, TurnCommitted
 from tests.minds import BASE, NOON, Held, hold, typed
 from tests.scenes import Percepts, spoken
 
@@ -189,6 +190,25 @@ def test_a_fault_that_is_over_is_not_told_for_ever() -> None:
     scene = [typed(100, "what is two plus three"), typed(5000, "and now")]
     held = hold(scene, [Tokens(fails="server"), "Fine."])
     assert "Not working" not in str(held.asks()[-1].request)
+
+
+def test_what_is_forbidden_is_forbidden_without_the_model_too() -> None:
+    held = hold([typed(100, "go forward one metre")], [Tokens(fails="server")], 'manner.forbidden_tools=["move"]')
+    assert held.said()[-1] == "I am not allowed to do that." and not held.of(Command)
+
+
+def test_the_result_of_what_was_agreed_to_is_told() -> None:
+    @tool(risky=True)
+    def unlock(door: str) -> str:
+        """Unlock a door."""
+        return f"{door} is open, and the alarm is off"
+
+    script = [Tokens(calls=(("unlock", {"door": "front"}),)), "The front door is open."]
+    held = hold([typed(100, "let them in"), typed(6000, "yes")], script, tools=[unlock], tail_ms=8000)
+    assert [outcome.result for outcome in held.ends("Call")] == ["front is open, and the alarm is off"]
+    assert held.said()[-1] == "The front door is open."
+    assert "the alarm is off" in str(held.asks()[-1].request)
+    nothing_left(held)
 
 
 def test_after_a_question_of_the_fallback_the_model_has_its_turns_again() -> None:

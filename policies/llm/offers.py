@@ -92,7 +92,7 @@ def _schema(name: str, offer: Offer) -> dict[str, Any]:
     if offer.kind == "command":
         told += " (A motion of your body: it is asked for, and may be refused.)"
     if offer.risky:
-        told += " (The person must have asked for it, or agreed.)"
+        told += " (Call it when it is wanted: the person is asked for a yes where one is needed.)"
     return {
         "type": "function",
         "function": {"name": name, "description": told.strip(), "parameters": _parameters(offer.parameters)},

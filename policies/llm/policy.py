@@ -208,8 +208,15 @@ class LlmPolicy:
             agreed = self.consent.hear(turn)
             if agreed is None:
                 return Reply(self, turn).actions()
-            return self._without_draft(_each(agreed))
+            return self._without_draft(self._agreed(agreed))
         return self._without_draft(self.fallback.reply(turn))
+
+    async def _agreed(self, agreed: Sequence[Action]) -> AsyncGenerator[Action, None]:
+        """What the person has said yes to. What a tool returns is told when it is known."""
+        for action in agreed:
+            yield action
+            if isinstance(action, Call):
+                self.promises.leave(self.promises.begin(self.newest_action))
 
     async def _without_draft(self, answer: AsyncGenerator[Action, None]) -> AsyncGenerator[Action, None]:
         """An answer that is not the model's: what it was asked early is for nothing."""
@@ -294,8 +301,3 @@ class LlmPolicy:
             return False
         self._excused = self.now
         return True
-
-
-async def _each(actions: Sequence[Action]) -> AsyncGenerator[Action, None]:
-    for action in actions:
-        yield action
