@@ -17,7 +17,7 @@ from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
-from streams.types import Action, Answered, Ask, Delta, Outcome
+from streams.types import Action, Answered, Ask, Delta, Outcome, Withdraw
 
 
 def canonical(value: Any) -> str:
@@ -34,6 +34,7 @@ class Exchange(Struct, frozen=True):
     """A question and its answer.
 
     pieces: each with how long after the question it came, ns;  outcome: None if the recording ends before it
+    withdrawn: taken back by who asked it, as a draft that came to nothing is
     """
 
     ask: Ask
@@ -41,6 +42,7 @@ class Exchange(Struct, frozen=True):
     pieces: tuple[tuple[int, Delta], ...] = ()
     outcome: Outcome | None = None
     ended_ns: int = 0
+    withdrawn: bool = False
 
 
 class Mismatch(Struct, frozen=True):
@@ -64,6 +66,8 @@ def exchanges(packets: Iterable[Packet[Any]]) -> list[Exchange]:
                 exchange = found[number]
                 piece = (packet.at - exchange.asked_ns, delta)
                 found[number] = msgspec.structs.replace(exchange, pieces=(*exchange.pieces, piece))
+            case Withdraw(id=number) if number in found:
+                found[number] = msgspec.structs.replace(found[number], withdrawn=True)
             case Outcome(action="Ask", id=number) as outcome if number in found:
                 after = packet.at - found[number].asked_ns
                 found[number] = msgspec.structs.replace(found[number], outcome=outcome, ended_ns=after)
@@ -91,7 +95,7 @@ class Cassette:
             same = self._by_key.setdefault(request_key(each.ask), [])
             same.append(each)
             same.sort(key=_cut)  # what was answered whole comes first
-            if each.ask.purpose == "draft" and _cut(each):  # it came to nothing, and stands in nobody's place
+            if each.ask.purpose == "draft" and each.withdrawn:  # it came to nothing, and stands in nobody's place
                 continue
             place = counts[each.ask.turn] = counts.get(each.ask.turn, -1) + 1
             self._by_place[each.ask.turn, place] = each

@@ -6,11 +6,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from policies.cassette import Cassette, exchanges
 from policies.models.scripted import Tokens
 from streams.clock import MS
 from streams.types import (
     Ask,
     Halt,
+    OverlapCut,
     Percept,
     Say,
     SpeechEnded,
@@ -124,3 +126,19 @@ def test_a_stop_word_is_never_asked_about() -> None:
     held = hold(scene, lambda ask: story, tail_ms=4000)
     (halt,) = [packet for packet in held.packets if isinstance(packet.data, Halt)]
     assert not [p for p in held.packets if isinstance(p.data, Ask | Say) and p.order > halt.order]
+
+
+def test_a_draft_that_became_an_answer_and_was_interrupted_stands_in_its_place_on_the_cassette() -> None:
+    scene: Scene = [
+        *spoken(1, 300, 1500, "tell me a story"),
+        *loud(300, 1500),
+        *quiet(1500, 8),
+        *spoken(2, 3500, 5000, "please tell me another one"),
+    ]
+    story = Tokens("One day a fox came by. He drank from the river. " * 6, first_ms=100, each_ms=60)
+    held = hold(scene, lambda ask: story, tail_ms=2000)
+    assert [cut.turn for cut in held.of(OverlapCut)] == [1]
+    (taken,) = [ask for ask in held.asks() if ask.turn == 1 and ask.id not in {w.id for w in held.of(Withdraw)}]
+    assert taken.purpose == "draft"
+    place = Cassette(exchanges(held.packets))._by_place[1, 0]
+    assert (place.ask.id, place.withdrawn) == (taken.id, False) and place.pieces
