@@ -17,6 +17,7 @@ from tests.minds import Held
 EARS = ["policy.engine=llm", "vad.engine=silero", "turn_end.engine=smart-turn", "faces.engine=none"]
 RECOGNISER = "tests.composed:reads_along"
 NEAR_NS = 100_000_000
+END_NS = 250_000_000  # at most between a true end and what is heard as it
 
 
 def listen(sound: Path, script: Script, *settings: str, reads: bool = True, tail_ms: int = 4000) -> Held:
@@ -47,7 +48,8 @@ class Told(Struct, frozen=True):
     turns: committed and answered by the model;  drafts, taken: asked before the commit, and those that became answers
     wasted: tokens of drafts that came for nothing;  wasted_in, tokens_in: input tokens of those, and of all questions
     others: answers to other words than were committed: their texts
-    offsets: of each turn, where it ended (ns), and ms from the true end of its last word to its answer's first sample
+    offsets: of each turn, where it ended as was heard (ns), and ms from there to its answer's first sample
+    true_ms: ms from the true end of the last word, of turns that did not end in a pause of a sentence
     """
 
     turns: int
@@ -58,10 +60,11 @@ class Told(Struct, frozen=True):
     tokens_in: int
     others: tuple[str, ...]
     offsets: tuple[tuple[int, float], ...]
+    true_ms: tuple[float, ...]
 
 
 def tell(held: Held, ends_ns: Sequence[int]) -> Told:
-    """Sum up a session. ends_ns: true ends of turns, in order; an answer belongs to the newest before it"""
+    """Sum up a session. ends_ns: true ends of turns"""
     asks = {ask.id: ask for ask in held.asks()}
     withdrawn = {each.id for each in held.of(Withdraw)}
     commits = {turn.turn: turn for turn in held.of(TurnCommitted) if turn.text}
@@ -80,11 +83,15 @@ def tell(held: Held, ends_ns: Sequence[int]) -> Told:
     for packet in held.packets:
         if isinstance(packet.data, PlayStarted):
             sounds.setdefault(packet.data.turn, packet.t)
-    offsets = []
-    for turn, commit in commits.items():
-        before = [end for end in ends_ns if end <= commit.end_ns + 300_000_000]
-        if turn in sounds and before:
-            offsets.append((commit.end_ns, (sounds[turn] - before[-1]) / 1e6))
+    offsets = [
+        (commit.end_ns, (sounds[turn] - commit.end_ns) / 1e6) for turn, commit in commits.items() if turn in sounds
+    ]
+    true = [
+        (sounds[turn] - end) / 1e6
+        for turn, commit in commits.items()
+        for end in ends_ns
+        if turn in sounds and abs(end - commit.end_ns) < END_NS
+    ]
     return Told(
         turns=len(commits),
         drafts=len(drafts),
@@ -94,6 +101,7 @@ def tell(held: Held, ends_ns: Sequence[int]) -> Told:
         tokens_in=sum(len(str(ask.request)) // 4 for ask in asks.values()),
         others=tuple(others),
         offsets=tuple(offsets),
+        true_ms=tuple(true),
     )
 
 

@@ -12,7 +12,7 @@ from tests.model_servers import DONE, Line, ModelServer, chunk, event, usage
 
 
 class Spoken(Struct, frozen=True):
-    """An answer: `text` word by word, then `calls` (tool and arguments as JSON text).
+    """An answer: `text` word by word, each with the blank before it, then `calls` (tool, and arguments as JSON text).
 
     first_s, each_s: until the first word, and from one to the next;  status: of HTTP, 200 for an answer
     stalls: after its text nothing comes any more
@@ -112,7 +112,9 @@ class MindServer:
             line.whole(answer.status, {"error": {"message": f"{answer.text} (key {served.key})"}})
             return
         line.head(connection="close")
-        pieces: list[dict[str, Any]] = [chunk(f"{word} ") for word in answer.text.split()]
+        pieces: list[dict[str, Any]] = [
+            chunk(f" {word}" if place else word) for place, word in enumerate(answer.text.split())
+        ]
         for place, (name, arguments) in enumerate(answer.calls):
             call = {"index": place, "id": f"c{place}", "type": "function", "function": {"name": name, "arguments": ""}}
             pieces.append(chunk(tool_calls=[call]))
