@@ -122,11 +122,13 @@ def test_what_is_asked_is_answered_aloud(held: Any, room: Room) -> None:
     assert talk.code == 0, talk.out + talk.err
     turns = talk.commits()
     assert list(turns) == [line.text for line in TALK]
-    assert talk.said(1) == ["By rain and by sun."]
-    assert " ".join(talk.heard(1)).startswith("By rain and by sun")
-    assert talk.said(4) == ["All right, a hare."]
+    assert talk.said(turns[TALK[0].text]) == ["By rain and by sun."]
+    assert " ".join(talk.heard(turns[TALK[0].text])).startswith("By rain and by sun")
+    assert talk.said(turns[TALK[3].text]) == ["All right, a hare."]
     samples, rate = read_wav(room.folder / "talk.out.wav")
-    spoken = [each.t for each in talk.packets if isinstance(each.data, PlayStarted) and each.data.turn == 1]
+    spoken = [
+        each.t for each in talk.packets if isinstance(each.data, PlayStarted) and each.data.turn == turns[TALK[0].text]
+    ]
     assert abs(samples[spoken[0] * rate // 10**9 :][: rate // 2]).max() > 1000
     assert not abs(samples[: spoken[0] * rate // 10**9 - rate // 50]).any()
 
@@ -134,7 +136,7 @@ def test_what_is_asked_is_answered_aloud(held: Any, room: Room) -> None:
 def test_a_tool_is_called_over_the_line_and_its_result_told(held: Any) -> None:
     talk, served = held["talk"]
     assert [(call.name, call.arguments) for call in talk.of(Call)] == [("weather", {"place": "Ulm"})]
-    assert talk.said(2) == ["Let me look.", "It rains in Ulm."]
+    assert talk.said(talk.commits()[TALK[1].text]) == ["Let me look.", "It rains in Ulm."]
     (after,) = [each for each in served if words_of(each.body) == "after weather"]
     assert "rain in Ulm" in after.body["messages"][-1]["content"]
     assert "weather" in [tool["function"]["name"] for tool in after.body["tools"]]
@@ -142,16 +144,19 @@ def test_a_tool_is_called_over_the_line_and_its_result_told(held: Any) -> None:
 
 def test_an_interruption_closes_the_line_and_only_what_was_heard_is_told(held: Any) -> None:
     talk, served = held["talk"]
-    assert [cut.turn for cut in talk.of(OverlapCut)] == [3]
+    number = talk.commits()[TALK[2].text]
+    assert [cut.turn for cut in talk.of(OverlapCut)] == [number]
     story = next(each for each in served if words_of(each.body).endswith("tell me a story") and each.sent > 5)
     assert story.left is not None and not story.whole, "the server has seen the connection close"
-    (asked,) = [ask.id for ask in talk.of(Ask) if ask.turn == 3 and ask.id not in {w.id for w in talk.of(Withdraw)}]
-    hush = next(packet for packet in talk.packets if isinstance(packet.data, Hush) and packet.data.turn == 3)
+    (asked,) = [
+        ask.id for ask in talk.of(Ask) if ask.turn == number and ask.id not in {w.id for w in talk.of(Withdraw)}
+    ]
+    hush = next(packet for packet in talk.packets if isinstance(packet.data, Hush) and packet.data.turn == number)
     late = [p for p in talk.packets if isinstance(p.data, Delta) and p.data.id == asked and p.order > hush.order]
     assert not late
     last = [each for each in served if words_of(each.body).endswith("no tell me another one please")][-1]
     told = spoken_before(last.body)[-1]
-    heard = talk.heard(3)
+    heard = talk.heard(number)
     assert heard and told.endswith(CUT)
     assert re.findall(r"[\w']+", told.removesuffix(CUT)) == [word.strip(".,") for word in heard]
     assert len(heard) < len(STORY.split()) / 2
@@ -179,7 +184,7 @@ def test_a_what_if_names_the_turns_whose_question_changes(held: Any, room: Room)
     talk, _ = held["talk"]
     code, told = room.visavis("replay", str(talk.recording), "--set", "manner.verbosity=brief")
     assert code == 0
-    for turn in (1, 2, 3, 4):
+    for turn in talk.commits().values():
         assert f"turn {turn}: the model is asked something else: request.messages[0].content" in told
     assert "--live-model" in told
     code, told = room.visavis("replay", str(talk.recording), "--set", "turns.max_wait_ms=1500", "--from", "percepts")
