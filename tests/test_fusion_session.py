@@ -1,16 +1,16 @@
 """A session that waits by a learnt fusion: as the table said, recorded with it, and replayed without its file."""
 
-import msgspec
-from pathlib import Path
 import random
+from pathlib import Path
+
 import pytest
+
 from agent import config as configuration
 from agent.parts import with_fusion
 from agent.tuning.conversation import read
 from agent.tuning.examples import examples
 from agent.tuning.learning import learn, predicted
 from agent.tuning.waits import Table
-from policies.turns import TurnConfig
 from tests.households import household, live, scene_of, slow
 
 
