@@ -1,4 +1,4 @@
-"""A robot behind its guards, an agent that behaves, and a world that does just what it is told: for tests and figures."""
+"""A robot behind its guards, an agent that behaves, and a world that does what it is told: for tests and figures."""
 
 import itertools
 import json
@@ -150,7 +150,8 @@ class Scene:
 
     def envelope(self, name: str, agent: str = "a", **fields: Any) -> dict[str, Any]:
         body = {
-            "v": 1, "id": f"c{next(self._ids)}", "name": name, "from": agent, "args": {}, "lease": self.leases.get(agent),
+            "v": 1, "id": f"c{next(self._ids)}", "name": name, "from": agent, "args": {},
+            "lease": self.leases.get(agent),
             "fresh": self.fresh, "origin": {"source": "policy"}, **fields,
         }  # fmt: skip
         return {key: value for key, value in body.items() if value is not None}

@@ -17,6 +17,7 @@ from embodied.robot.vocabulary import MS, SECOND, TERMINAL, Reason, State
 
 SHOWN = 32  # in `state`
 KEPT = 1024  # last statuses, for duplicates and queries
+AT_ONCE = 32  # commands under way, of all senders
 CANCEL_WAIT = 2 * SECOND
 FEEDBACK_MIN, FEEDBACK_MAX = 200 * MS, SECOND
 
@@ -107,6 +108,8 @@ class Book:
         What is in the way decides: its `preempt` says whether it can be replaced, waited for, or neither.
         can_wait: a goal can; a stream cannot.
         """
+        if len(self.goals) >= AT_ONCE:
+            return f"{AT_ONCE} commands are under way already"
         users = self.users(resources)
         for goal in users:
             rule = goal.capability.preempt
@@ -126,14 +129,15 @@ class Book:
 
     def accept(self, command: Command, capability: Capability, owner: str, now: int) -> None:
         """Take a command on. What it replaces is ended first; it begins as soon as its resources are free."""
-        for each in self.users(capability.resources):
+        before = self.users(capability.resources)
+        goal = Goal(command, capability, owner, now)
+        self.goals[command.id] = goal
+        self._go(goal, "accepted", now)
+        for each in before:
             if not each.begun:
                 self._end(each, "preempted", None, f"replaced by {command.id}", now)
             elif each.capability.preempt != "queue":
                 self.cancel(each, "preempted", None, f"replaced by {command.id}", now)
-        goal = Goal(command, capability, owner, now)
-        self.goals[command.id] = goal
-        self._go(goal, "accepted", now)
         self.begin(now)
 
     def clear(self, resources: Sequence[str], why: str, now: int) -> None:
@@ -230,8 +234,7 @@ class Book:
     def begin(self, now: int) -> None:
         """Begin what waits and whose resources are free."""
         for goal in list(self.goals.values()):
-            used = any(each.begun for each in self.users(goal.capability.resources) if each is not goal)
-            if goal.state != "accepted" or used:
+            if goal.state != "accepted" or any(each.begun for each in self.users(goal.capability.resources)):
                 continue
             seconds = goal.capability.timeout_s
             if goal.command.timeout_s is not None:

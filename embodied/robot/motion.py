@@ -40,16 +40,19 @@ class Mover:
             ax = ay = wanted = 0.0
         if wanted <= speed:
             self._a = 0.0
-            # First the speed, then the direction: a curve taken at `a_max` must not keep it faster than it brakes.
+            # First the speed, then, with what is left of it, the direction: together no more than it can brake.
             slower = max(wanted, speed - brake * dt)
             if wanted <= _TINY:
                 return (vx / speed * slower, vy / speed * slower) if slower > 0 and speed > _TINY else (0.0, 0.0)
             scale = slower / speed if speed > _TINY else 0.0
-            return _toward((vx * scale, vy * scale), (ax, ay), self._limits.a_max * min(dt, STEP_MAX), slower)
+            left = min(brake * dt - (speed - slower), self._limits.a_max * min(dt, STEP_MAX))
+            return _toward((vx * scale, vy * scale), (ax, ay), left, slower)
         dt = min(dt, STEP_MAX)
         jerk = self._limits.jerk_max
-        self._a = min(self._limits.a_max, self._a + jerk * dt) if jerk else self._limits.a_max
-        return _toward((vx, vy), (ax, ay), self._a * dt, wanted)
+        most = min(self._limits.a_max, self._a + jerk * dt) if jerk else self._limits.a_max
+        new = _toward((vx, vy), (ax, ay), most * dt, wanted)
+        self._a = max(0.0, math.hypot(*new) - speed) / dt if dt > 0 else 0.0
+        return new
 
 
 def clamped(wanted: Velocity, limits: Limits, cap: float) -> Velocity:

@@ -71,7 +71,7 @@ def robot_topic(fleet: str, robot: str, channel: Channel, name: str = "") -> str
     """`{R}/channel` or `{R}/channel/name`. Raises `ContractError` for an id or name that is none."""
     if channel.startswith("agent/"):
         raise ContractError(f"{channel!r} is a topic of agents, not of robots: use agent_topic")
-    if (channel in NAMED) != bool(name) or (name and not _NAME.match(name)):
+    if (channel in NAMED) != bool(name) or (name and (len(name) > 64 or not _NAME.match(name))):
         raise ContractError(f"{name!r} is no name for a topic under {channel!r}: lower case, digits, _ and dots")
     root = f"{ROOT}/{_checked(fleet, 'fleet')}/{_robot(robot)}/{channel}"
     return f"{root}/{name}" if name else root
