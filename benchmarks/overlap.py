@@ -1,6 +1,7 @@
 """Who speaks over the agent and what becomes of it, on scripted scenes in virtual time with all real parts.
 
-    python -m benchmarks.overlap [RECORDINGS] [--count 40] [--held-out] [--keep FOLDER] [--list] [--set KEY=VALUE …]
+    python -m benchmarks.overlap [RECORDINGS] [--held-out | --third] [--count 40] [--keep FOLDER] [--list]
+                                           [--only NAME] [--set KEY=VALUE …]
 
 RECORDINGS is a folder of speech. Detector, recogniser, turn model, turn-taker, policy, voice and simulated speaker are
 those of `visavis run`; the scenes (`overlap_scenes.py`) do not hear the agent. What the agent did is read from what its
@@ -269,7 +270,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recordings", type=Path, nargs="?")
     parser.add_argument("--count", type=int, default=40)
-    parser.add_argument("--held-out", action="store_true")
+    parser.add_argument("--held-out", dest="cast", action="store_const", const=1, default=0)
+    parser.add_argument("--third", dest="cast", action="store_const", const=2)
     parser.add_argument("--keep", type=Path)
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--only", default="", help="scenes whose name begins so")
@@ -283,10 +285,10 @@ def main() -> None:
         settings = config.load(assignments=[f"policy.sentences=['{own}']", *options.set])
         if options.keep:
             options.keep.mkdir(parents=True, exist_ok=True)
-        for scene in scenes(Cast(int(options.held_out), options.recordings), options.count):
+        for scene in scenes(Cast(options.cast, options.recordings), options.count):
             if not scene.name.startswith(options.only):
                 continue
-            kept = options.keep / f"{int(options.held_out)} {scene.name}.percepts" if options.keep else None
+            kept = options.keep / f"{options.cast} {scene.name}.percepts" if options.keep else None
             log = hold(scene, settings, kept)
             told += judge(scene, log)
             whole.check(log)

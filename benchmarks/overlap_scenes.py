@@ -3,7 +3,8 @@
 Somebody asks for a story, at a level that then counts as usual, and over the story come events: real recordings where
 a folder of them is given, voices of espeak-ng, and noises made of shaped bursts, resonances and chords. Every scene is
 drawn from a seed; the two halves ("tuned" and "held out") share no voice, no recording, no text of their own and no
-room. All sound is float32[samples] at 16 kHz in [-1, 1]; an event's level is its active root mean square.
+room, and a third cast shares nothing with them but the rooms. All sound is float32[samples] at 16 kHz in [-1, 1]; an
+event's level is its active root mean square.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ Kind = Literal["interruption", "backchannel", "aside", "noise"]
 IN_GRAMMAR = (
     ("what time is it", "turn left", "go forward two meters", "what is seven times eight", "what is the date"),
     ("who are you", "turn around", "set a timer for five minutes", "what year is it", "what is six plus nine"),
+    ("turn right", "what day is it", "go back one meter", "what is nine minus four", "set a timer for ten minutes"),
 )
 OTHERS = (
     (
@@ -40,16 +42,25 @@ OTHERS = (
         "where did you hear about all this",
         "excuse me, could we talk about dinner",
     ),
+    (
+        "I think you have got that wrong",
+        "please tell my brother to call me back",
+        "maybe we should begin again",
+        "but why did he go there at all",
+    ),
 )
-SHORT = (("hold on", "wait a moment"), ("just a second", "excuse me"))
+SHORT = (("hold on", "wait a moment"), ("just a second", "excuse me"), ("one moment", "listen to me"))
 MURMURS = (
     ("uh-huh", "mm-hmm", "yeah", "right", "okay", "i see", "sure", "oh", "mhm", "got it"),
     ("uh-huh", "hmm", "mm-hmm", "yes", "oh really", "all right", "aha", "wow", "okay", "yeah"),
+    ("mhm", "yep", "right", "i know", "true", "uh-huh", "ah", "nice", "of course", "mm"),
 )
 VOICES = (
     ("en-us", "en-us+f3", "en-gb-x-rp+m3", "de", "en-gb-scotland+f2", "es+m2"),
     ("en-gb-x-rp", "en-us+m5", "en-us+f4", "de+f3", "en-gb-x-gbclan", "it+m1"),
+    ("en-029", "en-us+m7", "en-us+f2", "fr+f1", "en-gb-x-gbcwmd", "nl+m4"),
 )
+ASKERS = ("en-us+f3", "en-us+m5", "en-us+m1")
 
 
 class Event(NamedTuple):
@@ -78,15 +89,15 @@ class Scene(NamedTuple):
 class Cast:
     """The voices, recordings and rooms of one half.
 
-    half: 0 or 1;  recordings: a folder of speech, or None
+    half: 0 or 1, or 2 for a third of other voices and recordings still;  recordings: a folder of speech, or None
     """
 
     def __init__(self, half: int, recordings: Path | None) -> None:
         self.half = half
         self.voices = VOICES[half]
-        files = _files(recordings)[half::2] if recordings else []
+        files = [] if recordings is None else _others(recordings) if half == 2 else _files(recordings)[half::2]
         self.clips = [clip for path in files for clip in _pieces(_read(path))]
-        rooms = sorted(recordings.glob("rir/*.wav"))[half::2] if recordings else []
+        rooms = sorted(recordings.glob("rir/*.wav"))[half % 2 :: 2] if recordings else []
         self.rooms = [normal(_read(path)) for path in rooms] + [walls(0.3 + 0.1 * half, half), walls(0.6, 10 + half)]
         diffuse = sorted(recordings.glob("*/noise*.flac")) if recordings else []
         self.noises = [_read(path) for path in diffuse] or [pink(10 * RATE, half)]
@@ -119,7 +130,7 @@ class _Stage:
     def __init__(self, cast: Cast, rng: Any, seconds: float) -> None:
         self.sound = np.zeros(round(seconds * RATE), np.float32)
         self.snr_db = float(rng.choice([5, 10, 15, 20, 30]))
-        ask = at_level(_said(ASK, ("en-us+f3", "en-us+m5")[cast.half], 150), USUAL_DB)
+        ask = at_level(_said(ASK, ASKERS[cast.half], 150), USUAL_DB)
         end = 0.4 + len(ask) / RATE
         self._put(ask, 0.4)
         self.answer = end + 0.35
@@ -164,7 +175,8 @@ def _interruption(cast: Cast, rng: Any, n: int) -> Scene:
     level = float(rng.choice([0, 2, 4, 6]))
     text = ""
     if what == "real" and cast.clips:
-        sound = _turned(cast.clips[(n * 7) % len(cast.clips)], rng)
+        step = 7 if len(cast.clips) % 7 else 5  # past all of them
+        sound = _turned(cast.clips[(n * step) % len(cast.clips)], rng)
     else:
         lists = {"sentence": IN_GRAMMAR, "short": SHORT}.get(what, OTHERS)[cast.half]
         said = lists[rng.integers(len(lists))]
@@ -352,6 +364,12 @@ def _files(folder: Path) -> list[Path]:
     names = ("speech/*.wav", "speech/*.flac", "turn/*_long_*.wav", "commands/cards*.wav")
     found = sorted(path for name in names for path in folder.glob(name))
     return found or sorted(path for name in ("*.wav", "*.flac") for path in folder.glob(name))
+
+
+def _others(folder: Path) -> list[Path]:
+    """Recordings that are in neither half."""
+    names = ("turn/*_short_*.wav", "av/*.mpg", "commands/*petewarden.wav")
+    return sorted(path for name in names for path in folder.glob(name))
 
 
 def _read(path: Path) -> Sound:

@@ -124,22 +124,28 @@ class Overlap(Struct):
         if not listener and (rise is None or rise >= 0) and now >= self.words_ns and len(heard.words) >= TELLING:
             return "interruption"
         if voiced_ns is not None and not listener:
-            some = len(heard.words) >= SOME
-            aloud = rise is not None and voiced_ns >= config.raised_ms * MS and self._is_aloud(rise, some, now, hearing)
-            if not aloud and rise is not None and hearing.quiet and heard.text and now >= self.doubt_ns:
-                aloud = rise >= -config.murmur_db and not self.doubtful and self.newest[-1] > self.newest[-LATE_HOPS]
+            words = len(heard.words)
+            aloud = (
+                rise is not None and voiced_ns >= config.raised_ms * MS and self._is_aloud(rise, words, now, hearing)
+            )
             if aloud or voiced_ns >= hearing.murmur_ns(rise):
                 return "interruption"
-        if listener and not self.doubtful and not is_backchannel(heard.text, hearing.language):
+        if listener and hearing.quiet and not self.doubtful and not is_backchannel(heard.text, hearing.language):
             return self._later(now, hearing, known=False)  # the recogniser is in the middle of it
         return self._later(now, hearing, known=voiced_ns is not None, soft=rise is not None and rise < 0)
 
-    def _is_aloud(self, rise: float, some: bool, now: int, hearing: "Hearing") -> bool:
+    def _is_aloud(self, rise: float, words: int, now: int, hearing: "Hearing") -> bool:
         """Whether somebody speaks as those do who have more to say: a murmur is not raised, and fades."""
         config, late = hearing.config, max(self.newest[-LATE_HOPS:], default=WEAK_DB) - (hearing.usual_db or 0.0)
         if rise >= config.raised_db:
             return late >= 0 or now >= self.doubt_ns
-        return some and not self.doubtful and now >= self.words_ns and rise >= 0 and rise + late >= config.aloud_db
+        if self.doubtful or now < self.words_ns:
+            return False
+        if rise >= 0 and rise + late >= config.aloud_db and words >= SOME:
+            return True
+        # In a quiet room a word is a word, and who grows louder at the end of the wait begins another syllable.
+        grows = len(self.newest) >= LATE_HOPS and self.newest[-1] > self.newest[-LATE_HOPS]
+        return hearing.quiet and words > 0 and grows and rise >= -config.murmur_db and now >= self.doubt_ns
 
     def _later(self, now: int, hearing: "Hearing", *, known: bool, soft: bool = True) -> Verdict:
         """Look again when time is another argument.

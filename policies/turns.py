@@ -6,6 +6,7 @@ the conductor's work.
 
 A person's turn:   opened ─ speaking ⇄ waiting ─ committed (exactly once) | dropped
 Over the agent:    paused ─ resumed (backchannel, noise, echo, aside) | cut (interruption, stop)
+                   resumed in doubt ─ what was dropped is a turn after all, under a new number: cut | it is not
 
 What is typed is a turn of its own, taken when nobody is in the middle of one, or has been for too long.
 
@@ -80,13 +81,11 @@ class Doubt:
     """Somebody spoke over the agent, which has gone on, and may be interrupting it.
 
     speech: what was dropped as a turn, for the time being;  overlap: that the agent has gone on in
-    until_ns: its end is known, and for so long its last words are waited for; None while it goes on
     """
 
     def __init__(self, speech: UserTurn, overlap: Overlap) -> None:
         self.speech = speech
         self.overlap = overlap
-        self.until_ns: int | None = None
 
 
 class TurnTaker:
@@ -132,8 +131,8 @@ class TurnTaker:
         times = [t for turn in self._turns() if (t := self._due(turn)) is not None]
         if self._overlap is not None:
             times.append(self._overlap.next_ns)
-        if self._doubt is not None and self._doubt.until_ns is not None:
-            times.append(self._doubt.until_ns)
+        if self._doubt is not None:
+            times.append(self._doubt.overlap.next_ns)
         if self._typed:
             times.append(self._typed[0][0])
         return min(times, default=None)
@@ -146,7 +145,7 @@ class TurnTaker:
     @property
     def idle(self) -> bool:
         """Nobody speaks and nothing is being waited for."""
-        return self._open is None and not self._closed and self.agent_turn is None
+        return self._open is None and self._doubt is None and not self._closed and self.agent_turn is None
 
     # --- input
 
@@ -186,8 +185,8 @@ class TurnTaker:
         decisions: list[Decision] = []
         if self._overlap is not None and now >= self._overlap.next_ns:
             decisions += self._classify(now)
-        if self._doubt is not None and self._doubt.until_ns is not None and now >= self._doubt.until_ns:
-            decisions += self._doubted(self._doubt, now, last=True)
+        if self._doubt is not None and now >= self._doubt.overlap.next_ns:
+            decisions += self._doubted(self._doubt, now)
         for turn in self._turns():
             if turn is not self._open or self._overlap is None:
                 decisions += self._commit_if_due(turn, now)
@@ -241,7 +240,8 @@ class TurnTaker:
     def _speech_started(self, number: int, start: int, now: int, *, loud: bool = False) -> list[Decision]:
         decisions: list[Decision] = []
         turn = self._open
-        if not loud and turn is None and now < self._others_ns and self.agent_turn is not None:
+        expected = turn is None and self._doubt is None and now < self._others_ns
+        if not loud and expected and self.agent_turn is not None:
             level = self._onset.level_db(ONSET_HOPS)
             if level is not None and self._usual_db is not None and level < self._usual_db - self.config.aside_db:
                 self._aside = Aside(number)  # the one who spoke aside goes on
@@ -327,7 +327,6 @@ class TurnTaker:
             self._aside.ended = True
         if self._doubt is not None and (doubted := self._doubt.speech.stretch(number)) is not None:
             doubted.end_ns, doubted.decided_ns = end, decided
-            self._doubt.until_ns = now + self.config.final_grace_ms * MS
             return self._doubted(self._doubt, now)
         turn = self._turn_of(number)
         stretch = turn.stretch(number) if turn else None

@@ -1,5 +1,6 @@
 """What is said over the agent, typed to it, or is its own voice: whose turn is it?"""
 
+import msgspec
 import pytest
 
 from policies.turns import TurnConfig
@@ -18,6 +19,7 @@ from streams.types import (
     TurnOpened,
     Typed,
     Voice,
+    Words,
 )
 from tests.scenes import spoken, voiced
 from tests.test_conversation import converse
@@ -206,3 +208,61 @@ def test_stop_is_pressed_while_nothing_goes_on() -> None:
 def test_a_typed_sentence_with_stop_in_it_is_a_sentence() -> None:
     log = converse([(1000, 1000, Typed("where is the bus stop"))])
     assert not log.of(Halt) and len(log.of(TurnCommitted)) == 1
+
+
+def faded(start: float, levels: list[float], text: str = "", **more: object):  # type: ignore[no-untyped-def]
+    """Speech over the agent whose hops have these levels."""
+    hops = [(t, t, Voice(0.95, True, level)) for n, level in enumerate(levels) if (t := start + 32 * (n + 1))]
+    return [*hops, *spoken(2, start, start + 32 * len(levels), text, guess="turn left", **more)]  # type: ignore[arg-type]
+
+
+def first(log, kind: type):  # type: ignore[no-untyped-def]
+    """When (ms) the first decision of this kind was taken, after the agent's pause."""
+    paused = next(packet for packet in log.packets if isinstance(packet.data, OverlapPaused))
+    return (next(packet for packet in log.packets if isinstance(packet.data, kind)).t - paused.t) / MS
+
+
+@pytest.mark.parametrize("level_db", [-41.0, -29.0, -26.0, -22.0])
+def test_whoever_speaks_it_is_decided_in_less_than_half_a_second(level_db: float) -> None:
+    log = converse([*ASK, *over(2500, 4200, level_db)])
+    assert min(first(log, kind) for kind in (OverlapResumed, OverlapCut) if log.of(kind)) <= 450
+
+
+def test_what_is_in_doubt_is_gone_on_from_and_may_be_an_interruption_after_all() -> None:
+    log = converse([*ASK, *over(2500, 4200, -26.5)])
+    assert first(log, OverlapResumed) <= 450
+    (cut,) = log.of(OverlapCut)
+    assert cut.evidence["spoken_ms"] >= TurnConfig().murmur_ms, "nobody murmurs for so long"
+    dropped, committed = log.of(TurnDropped), log.of(TurnCommitted)
+    assert [drop.turn for drop in dropped] == [2] and [turn.turn for turn in committed] == [1, 3]
+    assert cut.by_turn == 3 and committed[-1].start_ns == 2500 * MS, "all of it is heard"
+
+
+def test_a_murmur_that_has_faded_does_not_wait_for_the_detector() -> None:
+    log = converse([*ASK, *faded(2500, [-28.0] * 5 + [-60.0] * 8)])
+    assert first(log, OverlapResumed) < 350
+    assert not log.of(OverlapCut)
+
+
+def test_words_that_come_when_the_agent_has_gone_on_still_count() -> None:
+    log = converse([*ASK, *faded(2500, [-27.0] * 12, "turn left", partials=False)])
+    assert [resumed.by_turn for resumed in log.of(OverlapResumed)] == [2]
+    assert [cut.by_turn for cut in log.of(OverlapCut)] == [3]
+    assert log.of(TurnCommitted)[-1].text == "turn left"
+
+
+def test_more_that_is_said_before_the_last_words_of_what_is_in_doubt_belongs_to_it() -> None:
+    begun = faded(2500, [-27.0] * 8, "turn", partials=False, final_after_ms=400)
+    log = converse([*ASK, *begun, *voiced(2990, 3700, -26.0), *spoken(3, 2990, 3700, "left")])
+    assert log.of(TurnCommitted)[-1].text == "turn left"
+    assert len(log.of(TurnCommitted)) == 2
+
+
+def test_a_stop_word_in_what_is_in_doubt_stops_the_agent_and_gets_no_other_answer() -> None:
+    late = [*faded(2500, [-27.0] * 12, "", partials=False)]
+    late = [each for each in late if getattr(each[2], "final", False) is False]
+    stop = Words(2, "stop", (), final=False)
+    log = converse([*ASK, *late, (3050, 3050, stop), (3120, 2884, msgspec.structs.replace(stop, final=True))])
+    assert [cut.reason for cut in log.of(OverlapCut)] == ["stop"]
+    assert len(log.of(TurnCommitted)) == 1
+    assert [drop.reason for drop in log.of(TurnDropped)] == ["no_words", "stop"]

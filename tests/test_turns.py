@@ -20,10 +20,12 @@ from streams.types import (
     Say,
     SensesEnded,
     SpeechEnded,
+    SpeechStarted,
     TurnCommitted,
     TurnDropped,
     TurnEnd,
     TurnOpened,
+    Voice,
     Word,
     Words,
 )
@@ -121,6 +123,39 @@ def test_every_pause_is_resolved_and_nothing_resumes_after_its_cut(scene: list[t
 def test_the_same_packets_give_the_same_decisions(scene: list[tuple[float, float, Percept]]) -> None:
     first, second = converse(scene), converse(scene)
     assert [(p.t, p.at, p.data) for p in first.packets] == [(p.t, p.at, p.data) for p in second.packets]
+
+
+@st.composite
+def heard(draw: Any) -> list[tuple[float, float, Percept | Voice]]:
+    """The same with the hops of the voice, some louder and some softer, so that the agent may go on in doubt."""
+    scene: list[tuple[float, float, Percept | Voice]] = list(draw(scenes()))
+    starts = [t for _, t, percept in scene if isinstance(percept, SpeechStarted)]
+    ends = [t for _, t, percept in scene if isinstance(percept, SpeechEnded)]
+    for start, end in zip(starts, ends, strict=True):
+        level = draw(st.sampled_from([-40.0, -30.0, -27.0, -26.0, -22.0]))
+        fades = start + draw(st.integers(100, 2500))
+        hops = [start + 32 * (n + 1) for n in range(round((end - start) / 32))]
+        scene += [(t, t, Voice(0.95, True, level if t < fades else -70.0)) for t in hops]
+    return scene
+
+
+@settings(max_examples=150, deadline=None)
+@given(heard())
+def test_what_is_in_doubt_ends_too(scene: list[tuple[float, float, Percept | Voice]]) -> None:
+    log = converse(scene)
+    opened = [decision.turn for decision in log.of(TurnOpened)]
+    assert Counter(decision.turn for decision in log.of(TurnCommitted, TurnDropped)) == Counter(opened)
+    assert len(set(opened)) == len(opened)
+    pause = None
+    for packet in log.packets:
+        match packet.data:
+            case OverlapPaused():
+                assert pause is None
+                pause = packet.t
+            case OverlapResumed() | OverlapCut():
+                assert pause is not None or isinstance(packet.data, OverlapCut), "nothing resumes that was not paused"
+                pause = None
+    assert len(log.of(Hush)) == len(log.of(OverlapCut))
 
 
 def test_a_final_after_the_next_turn_began_goes_to_its_own_turn() -> None:
