@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from embodied.robot.decisions import Heard, Note, Sensed, Tell, Velocity
+from embodied.robot.duplicates import LIFE
 from embodied.robot.factsheet import Capability, Factsheet, JointLimits, Limits, Tool
 from embodied.robot.guarded import Guarded
 from embodied.robot.lifecycle import TERMINAL
@@ -80,7 +81,7 @@ class Fuzz:
         self.fresh, self.lease, self.token = Fresh("b1", 0), "", ""
         self.verdicts: Counter[str] = Counter()
         self.violations: list[str] = []
-        self.begun: Counter[str] = Counter()
+        self.begun: dict[str, int] = {}
         self.ended: dict[str, set[int]] = {}
         self.base, self.joints = Velocity(), {"j1": 0.0, "j2": 0.0}
         self.seq = self.stopped_at = 0
@@ -200,10 +201,11 @@ class Fuzz:
         """A driver that obeys."""
         match type(effect).__name__:
             case "Begin":
-                self.begun[effect.command.id] += 1
+                before = self.begun.get(effect.command.id)
+                self.begun[effect.command.id] = self.now
                 if effect.command.name == "lamp" and self.rng.random() < 0.9:
                     self.take(self.guarded.finished(effect.command.id, "succeeded", self.now))
-                if self.begun[effect.command.id] > 1:
+                if before is not None and self.now - before <= LIFE:
                     self.violations.append(f"{effect.command.id} was begun twice")
             case "End":
                 self.take(self.guarded.finished(effect.id, "cancelled", self.now))

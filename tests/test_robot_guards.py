@@ -3,11 +3,13 @@
 import math
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from embodied.robot.budget import Budget
+from embodied.robot.codec import encode
 from embodied.robot.consent import Consents, consent_token
 from embodied.robot.decisions import Heard, Note, Scan, Sensed, Tell, Velocity
 from embodied.robot.errors import FactsheetInvalid
@@ -17,7 +19,7 @@ from embodied.robot.fences import allowed, speed_for, way_left
 from embodied.robot.guarded import Guarded
 from embodied.robot.messages import Fresh
 from embodied.robot.proposing import Proposer, StopCall, Watch
-from embodied.robot.reports import Heartbeat, LeaseState, Safety, Status
+from embodied.robot.reports import Heartbeat, LeaseState, RobotState, Safety, Status
 from embodied.robot.seal import seal
 from embodied.robot.settings import GuardSettings
 from embodied.robot.topics import robot_topic
@@ -815,8 +817,6 @@ def test_a_stop_is_repeated_until_the_latch_is_seen_else_said() -> None:
     ],
 )  # fmt: skip
 def test_a_factsheet_that_cannot_be_enforced_is_refused_at_the_start(capability: Capability) -> None:
-    import msgspec
-
     sheet = msgspec.structs.replace(factsheet(), capabilities=(capability,))
     with pytest.raises(FactsheetInvalid, match="factsheet"):
         Guarded(sheet, fleet=FLEET, robot=ROBOT, secret=b"x")
@@ -831,3 +831,60 @@ def test_sensed_nonsense_moves_nothing_and_raises_nothing() -> None:
         assert scene.velocity.still
     scene.do(scene.guarded.sense(Sensed(), scene.now))
     scene.do(scene.guarded.hear(Heard("", b""), scene.now))
+
+
+def test_what_continued_without_its_agent_is_its_again_or_ends() -> None:
+    for agent, state in (("a", "running"), ("b", "preempted")):
+        scene = leased()
+        goto = scene.command("nav.goto", args={"x": 1, "y": 1})
+        waiting = scene.command("lamp", args={"on": True})
+        scene.beating["a"] = False
+        scene.run(3)
+        assert goto and waiting and scene.running[0] == goto.id
+        scene.lease(agent)
+        assert scene.statuses(goto.id)[-1].state == state
+
+
+def test_nothing_that_waits_begins_without_its_agent() -> None:
+    scene = leased()
+    scene.command("sweep")
+    waiting = scene.command("nav.goto", args={"x": 1, "y": 1})
+    scene.beating["a"] = False
+    scene.run(3)
+    assert waiting and not scene.running
+    assert scene.statuses(waiting.id)[-1].reason == "link_lost"
+
+
+def test_a_higher_rank_may_cancel_and_so_may_anybody_the_robots_own_way_home() -> None:
+    sheet = factsheet()
+    docks = tuple(
+        msgspec.structs.replace(c, on_link_loss="dock") if c.name == "nav.move" else c for c in sheet.capabilities
+    )
+    scene = leased(sheet=msgspec.structs.replace(sheet, capabilities=docks), settings=GuardSettings(dock="dock"))
+    scene.command("nav.move", **GO)
+    scene.beating["a"] = False
+    scene.run(2)
+    assert [id.startswith("own-") for id in scene.running] == [True]
+    scene.wanted = Velocity(0.2)
+    scene.run(0.3)
+    assert scene.x > 0
+    assert scene.command("cancel", "stranger", args={"target": "*"}).result == {"cancelled": 1}  # type: ignore[union-attr]
+    scene.run(0.3)
+    assert scene.velocity.still
+
+
+def test_the_state_is_never_too_long_to_publish() -> None:
+    scene = leased()
+    for _ in range(40):
+        scene.lease(op="renew")
+        scene.run(0.6)
+        lamp = scene.command("lamp", args={"on": True})
+        assert lamp
+        scene.do(scene.guarded.finished(lamp.id, "succeeded", scene.now, result="x" * 9000, detail="y" * 9000))
+    scene.sensed["battery"] = math.nan
+    scene.run(6)
+    states = [e.message for e in scene.effects if isinstance(e, Tell) and isinstance(e.message, RobotState)]
+    assert all(len(encode(state)) < 64 * 1024 for state in states)
+    assert len(states[-1].commands) == 32
+    last = scene.command("query", args={"id": states[-1].commands[-1].id})
+    assert last and len(last.result["result"]) == 9000

@@ -145,6 +145,8 @@ class Hearing:
         refusal = post.gate.refusal(command, capability, post.sensed, now)
         if refusal is None and (why := post.book.refusal(capability.resources)):
             refusal = Refusal("busy", "busy", why)
+        if refusal is None and not post.seen.accept(command.id):
+            refusal = Refusal("duplicate", "rate", "too many commands in ten minutes")
         if refusal is not None:
             self._refuse(command, refusal, now)
             return
@@ -170,7 +172,7 @@ class Hearing:
         post, found = self._post, 0
         for goal in list(post.book.goals.values()):
             fits = wish.target in ("*", goal.id) and (not wish.resource or wish.resource in goal.capability.resources)
-            if fits and goal.owner and (goal.capability.cancellable or wish.target == "*"):
+            if fits and (goal.capability.cancellable or wish.target == "*"):
                 post.book.cancel(goal, "cancelled", None, f"cancelled by {command.sender}", now)
                 found += 1
         if wish.target == "*":
@@ -356,6 +358,7 @@ class Hearing:
             post.link = None
         elif before is None or before.id != lease.id:
             post.link = Link(lease.holder, post.telling.robot, now)
+            post.adopt(lease, now)
             if wish.rank in ("teleop", "operator"):
                 post.telling.event("human_override", "info", "lease", now, detail=f"{lease.holder} as {lease.rank}")
         post.tell_lease()

@@ -9,6 +9,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
+import msgspec
+
 from embodied.robot.decisions import Begin, Brake, Effect, End, GoOn, Hold, Note
 from embodied.robot.factsheet import Capability
 from embodied.robot.messages import Command
@@ -16,6 +18,7 @@ from embodied.robot.reports import Status
 from embodied.robot.vocabulary import MS, SECOND, TERMINAL, Reason, State
 
 SHOWN = 32  # in `state`
+BRIEF = 500  # bytes of results and feedback, of each command in `state`
 KEPT = 1024  # last statuses, for duplicates and queries
 AT_ONCE = 32  # commands under way, of all senders
 CANCEL_WAIT = 2 * SECOND
@@ -93,9 +96,10 @@ class Book:
         return found and found[0]
 
     def shown(self) -> tuple[Status, ...]:
-        """The last 32, oldest first, and in any case all that are under way."""
+        """The last 32, oldest first, and in any case all that are under way; long results only by `query`."""
         statuses = [status for status, _ in self._last.values()]
-        return tuple(s for n, s in enumerate(statuses) if n >= len(statuses) - SHOWN or s.state not in TERMINAL)
+        shown = (s for n, s in enumerate(statuses) if n >= len(statuses) - SHOWN or s.state not in TERMINAL)
+        return tuple(map(_brief, shown))
 
     def users(self, resources: Iterable[str]) -> list[Goal]:
         """Goals, begun or waiting, that use one of `resources`."""
@@ -291,3 +295,12 @@ class Book:
                     break
                 del self._last[oldest]
         self._tell(status, reply)
+
+
+def _brief(status: Status) -> Status:
+    """Without what would make `state` too long to be published."""
+    if status.result is None and status.feedback is None:
+        return status
+    if len(msgspec.json.encode((status.result, status.feedback))) <= BRIEF:
+        return status
+    return msgspec.structs.replace(status, result=None, feedback=None)

@@ -1,6 +1,7 @@
 """The guards of one robot together, and the acts that several of them end in: a stop, the loss of a lease."""
 
 from embodied.robot.admission import BASE, Gate, uses_base
+from embodied.robot.codec import encode
 from embodied.robot.decisions import Brake, Note, Sensed
 from embodied.robot.duplicates import Seen
 from embodied.robot.errors import FactsheetInvalid
@@ -48,6 +49,7 @@ class Post:
     def _check(self, reach: Reach | None) -> None:
         if self.factsheet.limits.workspace is not None and reach is None:
             raise FactsheetInvalid("factsheet: limits.workspace needs `reach`, which says where the tool is.")
+        encode(self.factsheet)  # raises `Malformed` if it is too long to be published
         for each in self.capabilities.values():
             base = {"vx", "vy", "wz"} & set(each.quantities.values()) or any(map(base_quantity, each.action_features))
             if each.kind in ("stream", "chunk") and base and BASE not in each.resources:
@@ -111,7 +113,7 @@ class Post:
     def _leave(self, lease: Lease, detail: str, now: int) -> bool:
         docks = False
         for goal in [each for each in self.book.goals.values() if each.owner == lease.id]:
-            wish = goal.capability.on_link_loss
+            wish = goal.capability.on_link_loss if goal.begun else "stop"  # nothing begins without its agent
             if wish == "continue" or (wish == "hold" and self.book.pause(goal, now)):
                 continue
             docks = docks or wish == "dock"
@@ -131,6 +133,14 @@ class Post:
         self.link = None
         self.telling.note(Note(now, "lease", "changed", sender=lease.holder, detail="ran out"))
         self.tell_lease()
+
+    def adopt(self, lease: Lease, now: int) -> None:
+        """Somebody holds a new lease: what goes on of the same agent is theirs, what goes on of another's ends."""
+        for goal in [each for each in self.book.goals.values() if each.owner not in ("", lease.id)]:
+            if goal.command.sender == lease.holder:
+                goal.owner = lease.id
+            else:
+                self.book.cancel(goal, "preempted", "no_lease", f"{lease.holder} took over", now)
 
     def dock(self, now: int) -> None:
         """Begin the robot's own way home, if it has one; else it stands."""
@@ -210,9 +220,10 @@ class Post:
         for goal in self.book.goals.values():
             if goal.begun:
                 uses.update(dict.fromkeys(goal.capability.resources, goal.id))
+        battery = self.sensed.battery if self.sensed.battery is not None and 0 <= self.sensed.battery <= 1 else None
         return RobotState(
             self.factsheet.boot, self.factsheet.rev, self.sensed.mode, self.safety(), self.lease_state(),
-            self.book.shown(), uses, self.sensed.battery, self.sensed.errors[:20],
+            self.book.shown(), uses, battery, tuple(error[:200] for error in self.sensed.errors[:20]),
         )  # fmt: skip
 
 
