@@ -44,11 +44,10 @@ class OverlapConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
     overlap_decide_ms: how long the agent is silent for it: what is not known then to be an interruption is in doubt
     overlap_max_ms: how long it may take: whoever speaks longer over the agent interrupts it (one who says nothing but
         backchannels, or speaks with less than the usual voice, has twice `overlap_words_ms` more)
-    murmur_ms: who was voiced for so long wants the floor, understood or not;  raised_ms: the same for a raised voice;
-        for a murmur it is `overlap_max_ms`
+    murmur_ms: who was voiced for so long wants the floor, understood or not: for a murmur it is `overlap_max_ms`, for
+        a raised voice `burst_ms`, and `raised_ms` if it is still as loud as usual
     raised_db: so much louder than usual is a raised voice;  murmur_db: so much softer is a murmur
-    aloud_ms: who was voiced for so long and is aloud now has not finished;  aloud_db: so far above usual, all of it and
-        its newest syllable added up, is aloud; for a raised voice the newest syllable is as loud as usual
+    aloud_db: so far above usual, all of it and its newest hops added up, is who has not finished after `raised_ms`
     echo_similarity: what is heard is the agent itself if no `Echo.similarity` in its beginning is below this
     aside_db: speech that is this much softer than that of who talks with the agent is meant for somebody else, or
         comes from a television, unless it is a clear sentence; 0 to take it for an interruption all the same
