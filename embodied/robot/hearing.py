@@ -1,22 +1,18 @@
 """What a message does to a guarded robot, channel by channel. Whatever comes, nothing is raised."""
 
-import math
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
-from embodied.robot.admission import uses_base
 from embodied.robot.arguments import Refusal
 from embodied.robot.codec import decode
 from embodied.robot.decisions import Heard, Note
 from embodied.robot.errors import Malformed
-from embodied.robot.factsheet import Capability, base_quantity, joint_of
-from embodied.robot.links import Link
+from embodied.robot.lending import Lending
 from embodied.robot.messages import (
     AgentConnection,
     AgentHeartbeat,
     CancelArgs,
-    Chunk,
     Command,
     EstopReset,
     EstopSet,
@@ -26,15 +22,10 @@ from embodied.robot.messages import (
     Setpoint,
 )
 from embodied.robot.post import Post
-from embodied.robot.rates import Rate
-from embodied.robot.reports import Status
 from embodied.robot.seal import sealed
-from embodied.robot.setpoints import CHUNK_GRACE, Live, track
+from embodied.robot.streaming import Streaming
 from embodied.robot.topics import Topic, agent_topic, read_topic
-from embodied.robot.vocabulary import MS, RESERVED, Reason
-
-FAST_MPS = 0.5
-_NEAR = 1e-9
+from embodied.robot.vocabulary import RESERVED, Reason
 
 
 class Hearing:
@@ -42,7 +33,7 @@ class Hearing:
 
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._wishes = Rate(10, 1.0)
+        self._lending, self._streaming = Lending(post), Streaming(post)
 
     def hear(self, heard: Heard, now: int) -> None:
         """Deal with one message."""
@@ -219,7 +210,7 @@ class Hearing:
             raise Malformed(f"`name` is {setpoint.name!r}, the topic's {topic.name!r}")
         if not self._authentic(setpoint.sender, payload, now):
             return
-        refusal = self._take(setpoint, now)
+        refusal = self._streaming.take(setpoint, now)
         if refusal is None:
             post.telling.note(Note(now, "gate", "accepted", setpoint.id, setpoint.name, setpoint.sender))
             return
@@ -244,154 +235,11 @@ class Hearing:
             detail=refusal.detail,
         )
 
-    def _take(self, setpoint: Setpoint, now: int) -> Refusal | None:
-        post = self._post
-        capability = post.capabilities.get(setpoint.name)
-        if capability is None or capability.kind not in ("stream", "chunk"):
-            return Refusal("capability", "unknown_capability", "this robot has no such stream")
-        if refusal := post.gate.refusal(setpoint, capability, post.sensed, now):
-            return refusal
-        if not post.streams.in_order(setpoint.lease, setpoint.name, setpoint.seq):
-            return Refusal("order", "out_of_order", "`seq` must rise")
-        if why := post.book.refusal(capability.resources, can_wait=False):
-            return Refusal("busy", "busy", why)
-        live = (
-            self._chunk(setpoint, capability, now)
-            if capability.kind == "chunk"
-            else self._values(setpoint, capability, now)
-        )
-        if isinstance(live, Refusal):
-            return live
-        if post.sensed.bumper == "any" and uses_base(capability):
-            return Refusal("obstacle", "obstacle", "the bumper is pressed")
-        if post.book.users(capability.resources):
-            post.book.clear(capability.resources, f"{capability.name} took over", now)
-        if capability.name not in post.streams.live:
-            post.changed = True
-        post.streams.put(live)
-        return None
-
-    def _values(self, setpoint: Setpoint, capability: Capability, now: int) -> Live | Refusal:
-        values: dict[str, Any] = {}
-        if capability.action_features:
-            if set(setpoint.args) != set(capability.action_features):
-                return Refusal("schema", "schema", f"args must be just {', '.join(capability.action_features)}")
-            named = setpoint.args
-        else:
-            named = {quantity: setpoint.args.get(name, 0.0) for name, quantity in capability.quantities.items()}
-        for name, value in named.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 1e9
-            if not number:
-                return Refusal("schema", "schema", f"{name} is no number, or an absurd one")
-            values[base_quantity(name) or name] = float(value)
-        speed = min(math.hypot(values.get("vx", 0.0), values.get("vy", 0.0)), self._post.factsheet.limits.v_max)
-        fast = speed > FAST_MPS + _NEAR
-        ttl = self._post.streams.ttl(setpoint.ttl_ms, capability, fast=fast)
-        return Live(capability, setpoint.lease, now + ttl, values)
-
-    def _chunk(self, setpoint: Setpoint, capability: Capability, now: int) -> Live | Refusal:
-        try:
-            chunk = msgspec.convert(setpoint.args, Chunk)
-        except msgspec.ValidationError as error:
-            return Refusal("schema", "schema", str(error))
-        if chunk.names != capability.action_features:
-            return Refusal("schema", "schema", f"names must be {', '.join(capability.action_features)}, in this order")
-        if len(chunk.actions) > capability.horizon_max:
-            return Refusal("limits", "limit", f"{len(chunk.actions)} steps; {capability.horizon_max} at most")
-        if wrong := self._rows(chunk):
-            return wrong
-        sent = self._post.beats.sent(chunk.t0_beat)
-        if sent is None:
-            return Refusal("freshness", "stale", f"beat {chunk.t0_beat} is none that is remembered")
-        rows, _ = track(chunk, sent, now)
-        if rows is None:
-            return Refusal("freshness", "stale", "none of its steps is for the next second")
-        expires = rows.end + CHUNK_GRACE
-        if setpoint.ttl_ms is not None:
-            expires = min(expires, now + setpoint.ttl_ms * MS)
-        return Live(capability, setpoint.lease, expires, {}, rows)
-
-    def _rows(self, chunk: Chunk) -> Refusal | None:
-        """A policy that leaves the limits is broken: its chunk is refused whole, for clamping would bend the way."""
-        limits = self._post.factsheet.limits
-        bounds = [
-            (-1e9, 1e9)
-            if base_quantity(name)
-            else (limits.joints[joint_of(name)].min, limits.joints[joint_of(name)].max)
-            for name in chunk.names
-        ]
-        for n, row in enumerate(chunk.actions):
-            if len(row) != len(chunk.names):
-                return Refusal("schema", "schema", f"row {n} has {len(row)} numbers for {len(chunk.names)} names")
-            for (low, high), value in zip(bounds, row):
-                if not low <= value <= high:
-                    return Refusal("limits", "limit", f"row {n}: {value} is outside {low} to {high}")
-        return None
-
     # --- leases and agents
 
     def _lease(self, wish: LeaseSet, payload: bytes, now: int) -> None:
-        post = self._post
-        if not self._authentic(wish.sender, payload, now):
-            return
-        refusal: Refusal | None = None
-        if not self._wishes.take(wish.sender, now):
-            refusal = Refusal("rate", "rate", "too often")
-        elif wish.op != "release" and post.latch.latched:
-            refusal = Refusal("estop", "estop_latched", f"stopped by {post.latch.source}")
-        elif wish.op != "release" and (stale := post.beats.judge(wish.fresh, now)):
-            refusal = Refusal("freshness", stale, "echo the newest heartbeat")
-        if refusal is None:
-            before = post.desk.current
-            answer = post.desk.ask(wish, now)
-            if answer.lost is not None:
-                self._taken_from(answer.lost, wish, now)
-            if answer.reason is not None:
-                refusal = Refusal("lease", answer.reason, answer.detail)
-            elif post.desk.current != before:
-                self._granted(before, wish, now)
-        self._answer_lease(wish, refusal, now)
-
-    def _granted(self, before: Any, wish: LeaseSet, now: int) -> None:
-        post, lease = self._post, self._post.desk.current
-        if lease is None:
-            post.link = None
-        elif before is None or before.id != lease.id:
-            post.link = Link(lease.holder, post.telling.robot, now)
-            post.adopt(lease, now)
-            if wish.rank in ("teleop", "operator"):
-                post.telling.event("human_override", "info", "lease", now, detail=f"{lease.holder} as {lease.rank}")
-        post.tell_lease()
-
-    def _taken_from(self, lost: Any, wish: LeaseSet, now: int) -> None:
-        if wish.op == "release":
-            self._post.lose(lost, "cancelled", None, f"{lost.holder} let go", now)
-        else:
-            self._post.lose(lost, "preempted", "no_lease", f"{wish.sender} took over as {wish.rank}", now)
-
-    def _answer_lease(self, wish: LeaseSet, refusal: Refusal | None, now: int) -> None:
-        """To the wisher alone: the lease's id is in it."""
-        post, lease = self._post, self._post.desk.current
-        result: dict[str, Any] | None = None
-        if refusal is None and lease is not None and wish.op != "release":
-            result = {"lease": lease.id, "rank": lease.rank, "expires_ms": post.factsheet.timing.lease_ms}
-        status = Status(
-            wish.id, f"lease.{wish.op}", "rejected" if refusal else "succeeded", 0, max(0, now // MS),
-            refusal and refusal.reason, refusal.detail if refusal else "", result=result,
-        )  # fmt: skip
-        post.telling.privately(wish.sender, status)
-        post.telling.note(
-            Note(
-                now,
-                "lease",
-                "rejected" if refusal else "accepted",
-                wish.id,
-                wish.op,
-                wish.sender,
-                refusal and refusal.reason,
-                refusal.detail if refusal else wish.rank,
-            )
-        )
+        if self._authentic(wish.sender, payload, now):
+            self._lending.ask(wish, now)
 
     def _agent(self, topic: Topic, heard: Heard, now: int) -> None:
         link = self._post.link
