@@ -9,6 +9,7 @@ import argparse
 import random
 import sys
 from collections import Counter
+from copy import deepcopy
 from time import perf_counter
 from typing import Any
 
@@ -169,7 +170,7 @@ class Fuzz:
         if rng.random() < 0.2:
             inner.pop(key, None)
         else:
-            inner[key] = rng.choice(ODD)
+            inner[key] = deepcopy(rng.choice(ODD))
 
     def hear(self, heard: Heard) -> None:
         """One message, and what became of it."""
