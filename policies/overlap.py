@@ -32,7 +32,7 @@ FEW_HOPS = 2  # the same, if there will not be more of them
 CLEAR = 0.8  # confidence from which a short or soft sentence is believed
 QUIET = 0.35  # probability of voice below which a hop is silent, however loud
 LATE_HOPS = 3  # newest hops, the loudest of which tells how loud somebody is now: within words there are pauses of two
-LULL_HOPS = 5  # so many hops, one after the other, that are silent or `LULL_DB` below the loudest one are a lull
+LULL_HOPS = 10  # so many hops, one after the other, that are silent or `LULL_DB` below the loudest one are a lull
 LULL_DB = 12.0
 SOME = 2  # partial words, by which a voice that is not raised is known to be one: of laughter few are made
 
@@ -54,7 +54,7 @@ class OverlapConfig(EndpointingConfig, frozen=True, forbid_unknown_fields=True):
     """
 
     overlap_words_ms: Milliseconds = 400
-    overlap_decide_ms: Milliseconds = 448
+    overlap_decide_ms: Milliseconds = 1000
     overlap_max_ms: Milliseconds = 1000
     murmur_ms: Milliseconds = 700
     raised_ms: Milliseconds = 288

@@ -222,14 +222,17 @@ def first(log, kind: type):  # type: ignore[no-untyped-def]
     return (next(packet for packet in log.packets if isinstance(packet.data, kind)).t - paused.t) / MS
 
 
+DOUBT = TurnConfig(overlap_decide_ms=448)  # it goes on while in doubt: not the default
+
+
 @pytest.mark.parametrize("level_db", [-41.0, -29.0, -26.0, -22.0])
 def test_whoever_speaks_it_is_decided_in_less_than_half_a_second(level_db: float) -> None:
-    log = converse([*ASK, *over(2500, 4200, level_db)])
+    log = converse([*ASK, *over(2500, 4200, level_db)], config=DOUBT)
     assert min(first(log, kind) for kind in (OverlapResumed, OverlapCut) if log.of(kind)) <= 450
 
 
 def test_what_is_in_doubt_is_gone_on_from_and_may_be_an_interruption_after_all() -> None:
-    log = converse([*ASK, *over(2500, 4200, -26.5)])
+    log = converse([*ASK, *over(2500, 4200, -26.5)], config=DOUBT)
     assert first(log, OverlapResumed) <= 450
     (cut,) = log.of(OverlapCut)
     assert cut.evidence["spoken_ms"] >= TurnConfig().murmur_ms, "nobody murmurs for so long"
@@ -245,7 +248,7 @@ def test_a_murmur_that_has_faded_does_not_wait_for_the_detector() -> None:
 
 
 def test_words_that_come_when_the_agent_has_gone_on_still_count() -> None:
-    log = converse([*ASK, *faded(2500, [-27.0] * 12, "turn left", partials=False)])
+    log = converse([*ASK, *faded(2500, [-27.0] * 12, "turn left", partials=False)], config=DOUBT)
     assert [resumed.by_turn for resumed in log.of(OverlapResumed)] == [2]
     assert [cut.by_turn for cut in log.of(OverlapCut)] == [3]
     assert log.of(TurnCommitted)[-1].text == "turn left"
@@ -253,7 +256,7 @@ def test_words_that_come_when_the_agent_has_gone_on_still_count() -> None:
 
 def test_more_that_is_said_before_the_last_words_of_what_is_in_doubt_belongs_to_it() -> None:
     begun = faded(2500, [-27.0] * 8, "turn", partials=False, final_after_ms=400)
-    log = converse([*ASK, *begun, *voiced(2990, 3700, -26.0), *spoken(3, 2990, 3700, "left")])
+    log = converse([*ASK, *begun, *voiced(2990, 3700, -26.0), *spoken(3, 2990, 3700, "left")], config=DOUBT)
     assert log.of(TurnCommitted)[-1].text == "turn left"
     assert len(log.of(TurnCommitted)) == 2
 
@@ -262,7 +265,7 @@ def test_a_stop_word_in_what_is_in_doubt_stops_the_agent_and_gets_no_other_answe
     late = [*faded(2500, [-27.0] * 12, "", partials=False)]
     late = [each for each in late if getattr(each[2], "final", False) is False]
     stop = Words(2, "stop", (), final=False)
-    log = converse([*ASK, *late, (3050, 3050, stop), (3120, 2884, msgspec.structs.replace(stop, final=True))])
+    log = converse([*ASK, *late, (3050, 3050, stop), (3120, 2884, msgspec.structs.replace(stop, final=True))], config=DOUBT)
     assert [cut.reason for cut in log.of(OverlapCut)] == ["stop"]
     assert len(log.of(TurnCommitted)) == 1
     assert [drop.reason for drop in log.of(TurnDropped)] == ["no_words", "stop"]
