@@ -1006,7 +1006,7 @@ def test_frames_are_packed_as_the_protocol_says(open_page: Open) -> None:
     assert bytes(made["microphone"]) == struct.pack("<B3xIdhh", 1, 7, 12.5, 1, -2)
     assert bytes(made["camera"]) == struct.pack("<B3xId2B", 2, 8, 99.25, 255, 216)
     assert made["strange"] == [None, None]
-    sound = list(struct.pack("<BxHIqh", 1, RATE, 3, 2**40, -5))
+    sound = list(struct.pack("<BBHIqh", 1, 4, RATE, 3, 2**40, -5))
     parsed = page.evaluate(
         """async (bytes) => {
           const frame = (await import("/page/wire.js")).parse(Uint8Array.from(bytes).buffer);
@@ -1014,5 +1014,5 @@ def test_frames_are_packed_as_the_protocol_says(open_page: Open) -> None:
         }""",
         sound,
     )
-    assert parsed == {"kind": 1, "rate": RATE, "sequence": 3, "index": 2**40, "samples": [-5]}
+    assert parsed == {"kind": 1, "epoch": 4, "rate": RATE, "sequence": 3, "index": 2**40, "samples": [-5]}
     assert json.dumps(parsed)

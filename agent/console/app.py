@@ -39,7 +39,7 @@ def application(
         if len(room.viewers) >= room.settings.viewers:
             await socket.close(TRY_LATER, f"there are {room.settings.viewers} pages already")
             return
-        viewer = Viewer(room.number(), socket, clock)
+        viewer = Viewer(room.number(), socket, clock, room.peers)
         room.enter(viewer)
         try:
             await viewer.attend(room)

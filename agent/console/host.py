@@ -9,6 +9,7 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -33,6 +34,7 @@ try:
     from agent.console.security import Budget, Gate, is_loopback, new_token
     from agent.console.server import Tls, hurried, listen, serving
     from agent.console.tap import RoomTap
+    from agent.console.viewers import MakePeer
 except ModuleNotFoundError as error:
     if error.name not in ("starlette", "uvicorn", "websockets", "anyio"):
         raise
@@ -99,7 +101,8 @@ class Host:
         self.address = ""
         self.sessions = 0
         price = config.llm.price if any(astuple(config.llm.price)) else None
-        self.room = Room(self.settings, config.language, self._wanted, config.manner, price)
+        peers = _peers(self.settings, host)
+        self.room = Room(self.settings, config.language, self._wanted, config.manner, price, peers)
         self._host, self._port, self._tls, self._page = host, port, tls, page
         self._folder, self._recording = recordings, record
         self._announce, self._mounts, self._extra = announce, mounts or {}, extra
@@ -331,6 +334,19 @@ class Host:
 async def serve(config: Config, *, recordings: Path, **options: Any) -> None:
     """A `Host` with these options, until cancelled."""
     await Host(config, recordings=recordings, **options).main()
+
+
+def _peers(settings: ConsoleConfig, host: str) -> MakePeer | None:
+    """What makes peer connections, None where sound does not go by them. Raises `DependencyMissing`."""
+    if settings.transport == "websocket" or (settings.transport == "auto" and is_loopback(host)):
+        return None
+    try:
+        from agent.console.peer import Peer  # noqa: PLC0415 - a second, and not everybody has it
+    except DependencyMissing:
+        if settings.transport == "webrtc":
+            raise
+        return None
+    return partial(Peer, settings.ice_servers)
 
 
 def _free(folder: Path, started: datetime) -> Path:

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from msgspec import Meta, Struct
 
+from agent.console.settings import IceServer
 from policies.llm.settings import PriceConfig
 from streams.errors import VisavisError
 from streams.types import Manner, Samples
@@ -23,7 +24,7 @@ SOUND, PICTURE = 1, 2
 
 Medium: TypeAlias = Literal["microphone", "camera"]
 _FROM_PAGE = struct.Struct("<B3xId")
-_SOUND = struct.Struct("<BxHIq")
+_SOUND = struct.Struct("<BBHIq")
 _PICTURE = struct.Struct("<B3xId")
 _INDEX = Meta(ge=-(2**53), le=2**53)
 _TIME = Meta(ge=-1e15, le=1e15)
@@ -96,7 +97,21 @@ class Ping(Struct, tag="ping"):
     time: float
 
 
-FromPage: TypeAlias = Take | Release | Text | Stop | Mute | Record | Adjust | Played | Flushed | Ping
+class Offer(Struct, tag="offer"):
+    """It offers a peer connection for sound (RFC 8829); answered by `Answer`, or not at all."""
+
+    sdp: Annotated[str, Meta(max_length=16_000)]
+
+
+class Missing(Struct, tag="missing"):
+    """Frames of the agent's voice did not arrive: they are sent again, over the WebSocket."""
+
+    sequences: Annotated[list[int], Meta(max_length=256)]
+
+
+FromPage: TypeAlias = (
+    Take | Release | Text | Stop | Mute | Record | Adjust | Played | Flushed | Ping | Offer | Missing
+)  # fmt: skip
 _decoder: msgspec.json.Decoder[FromPage] = msgspec.json.Decoder(FromPage)
 
 
@@ -175,7 +190,10 @@ class Behaves(Struct, frozen=True, tag="manner"):
 
 
 class Welcome(Struct, frozen=True, tag="welcome"):
-    """The first message. price: of a million tokens of the language model, None if it is not known"""
+    """The first message. price: of a million tokens of the language model, None if it is not known
+
+    ice_servers: a peer connection for sound is welcome, with these; None: it is not
+    """
 
     viewer: int
     name: str
@@ -183,6 +201,7 @@ class Welcome(Struct, frozen=True, tag="welcome"):
     limits: PageLimits
     manner: Manner
     price: PriceConfig | None = None
+    ice_servers: tuple[IceServer, ...] | None = None
     protocol: int = VERSION
 
 
@@ -215,9 +234,33 @@ class ResumePlaying(Struct, frozen=True, tag="resume"):
 
 
 class FlushPlaying(Struct, frozen=True, tag="flush"):
-    """Drop what is queued; answered by `Flushed`."""
+    """Drop what is queued; answered by `Flushed`.
+
+    epoch, sequence: of the frames that are to be played then, and number of the first; all before it are void
+    """
 
     id: int
+    epoch: int = 0
+    sequence: int = 0
+
+
+class Skip(Struct, frozen=True, tag="skip"):
+    """Frames of the agent's voice before `sequence` are void, and those to be played have this epoch."""
+
+    epoch: int
+    sequence: int
+
+
+class Sent(Struct, frozen=True, tag="sent"):
+    """All frames of the agent's voice before `sequence` have been sent: what is not there then is late, or lost."""
+
+    sequence: int
+
+
+class Answer(Struct, frozen=True, tag="answer"):
+    """The answer to `Offer`."""
+
+    sdp: str
 
 
 class Error(Struct, frozen=True, tag="error"):
@@ -245,7 +288,7 @@ class Pong(Struct, frozen=True, tag="pong"):
 
 ToPage: TypeAlias = (
     Welcome | SessionFacts | Taken | Refused | Released | PausePlaying | ResumePlaying | FlushPlaying | Error | Notice
-    | RecordingsChanged | Pong | Behaves
+    | RecordingsChanged | Pong | Behaves | Skip | Sent | Answer
 )  # fmt: skip
 
 
@@ -259,9 +302,9 @@ def events_text(events: list[bytes]) -> str:
     return '{"type":"events","events":[' + b",".join(events).decode() + "]}"
 
 
-def sound(samples: Samples, rate: int, sequence: int, index: int) -> bytes:
-    """A binary frame of sound to play."""
-    return _SOUND.pack(SOUND, rate, sequence & 0xFFFFFFFF, index) + samples.astype("<i2", copy=False).tobytes()
+def sound(samples: Samples, rate: int, sequence: int, index: int, epoch: int = 0) -> bytes:
+    """A binary frame of sound to play. epoch: 0 to 255, another one after each flush"""
+    return _SOUND.pack(SOUND, epoch, rate, sequence & 0xFFFFFFFF, index) + samples.astype("<i2", copy=False).tobytes()
 
 
 def picture(data: bytes, sequence: int, t: float) -> bytes:

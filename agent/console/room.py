@@ -14,7 +14,7 @@ from agent.console import protocol
 from agent.console.behaviour import Behaviour
 from agent.console.protocol import Medium, SessionFacts, ToPage
 from agent.console.settings import ConsoleConfig
-from agent.console.viewers import PagePlayer, Viewer
+from agent.console.viewers import MakePeer, PagePlayer, Viewer
 from policies.llm.settings import PriceConfig
 from streams.clock import SECOND, Clock
 from streams.devices.remote import RemoteCamera, RemoteMicrophone
@@ -34,6 +34,7 @@ class Room:
 
     record: called when somebody wants the next session recorded, or not
     manner: how the agent behaves to begin with;  price: of the language model's tokens
+    peers: makes peer connections for who talks (None: there are none)
     microphone, camera, behaviour: sources of every session;  speaker: of the one that runs
     """
 
@@ -44,8 +45,10 @@ class Room:
         record: Callable[[bool], None],
         manner: Manner | None = None,
         price: PriceConfig | None = None,
+        peers: MakePeer | None = None,
     ) -> None:
         self.settings = settings
+        self.peers = peers
         self.behaviour = Behaviour(manner or Manner())
         self.microphone = RemoteMicrophone()
         self.camera = RemoteCamera(max_hz=settings.image_hz * 2)
@@ -148,8 +151,9 @@ class Room:
         self.viewers[viewer.number] = viewer
         limits = protocol.PageLimits(self.settings.image_hz, self.settings.image_width)
         manner = self.behaviour.manner
+        servers = None if self.peers is None else self.settings.ice_servers
         viewer.send(
-            protocol.Welcome(viewer.number, self.settings.name, self.facts, limits, manner, self._price)
+            protocol.Welcome(viewer.number, self.settings.name, self.facts, limits, manner, self._price, servers)
         )  # fmt: skip
         oldest = self._history[0][0] if self._history else 0
         offers = sorted(event for event in self._offers.values() if event[0] < oldest)
@@ -199,6 +203,11 @@ class Room:
                 self._record(on)
             case protocol.Adjust(changes=changes):
                 self._adjust(viewer, changes)
+            case protocol.Offer(sdp=sdp):
+                if viewer is self._holders.get("microphone"):  # else it was given back meanwhile
+                    viewer.offer(sdp)
+            case protocol.Missing(sequences=sequences):
+                viewer.voice.resend(sequences)
 
     def heard_block(self, viewer: Viewer, block: protocol.Block) -> None:
         """See `agent.console.viewers.Listening`."""
@@ -206,7 +215,9 @@ class Room:
         if self._holders.get(medium) is not viewer:
             raise protocol.ProtocolError(f"the {medium} is not yours: take it first.")
         if medium == "microphone":
-            self.microphone.push(block.samples(), block.sequence, block.time_ns)
+            ready = [(block.sequence, block)] if viewer.order is None else viewer.order.put(block.sequence, block)
+            for sequence, each in ready:
+                self.microphone.push(each.samples(), sequence, each.time_ns)
         else:
             self.camera.push(block.data, block.time_ns)
 
@@ -245,8 +256,9 @@ class Room:
             self.tell()
 
     def _give_back(self, medium: Medium, lost: str = "") -> None:
-        del self._holders[medium]
+        holder = self._holders.pop(medium)
         if medium == "microphone":
+            holder.part()
             self.microphone.detach(lost)
             self._player = None
             if self.speaker is not None:

@@ -5,6 +5,14 @@ from typing import Annotated, Literal
 from msgspec import Meta, Struct
 
 
+class IceServer(Struct, frozen=True, forbid_unknown_fields=True):
+    """A STUN or TURN server. urls: such as "stun:192.168.1.1:3478";  username, credential: of TURN, else "\""""
+
+    urls: Annotated[str, Meta(pattern="^(stun|stuns|turn|turns):", max_length=300)]
+    username: Annotated[str, Meta(max_length=600)] = ""
+    credential: Annotated[str, Meta(max_length=600)] = ""
+
+
 class ConsoleConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """The console of `visavis live --web`.
 
@@ -15,6 +23,9 @@ class ConsoleConfig(Struct, frozen=True, forbid_unknown_fields=True):
     upload_mb: the largest recording that may be uploaded, MB
     hosts: names by which this machine is reached, besides its addresses (of a proxy, for example)
     origins: pages of other servers that may connect, such as "https://desk.example:8443"
+    transport: of sound: "websocket"; "webrtc" (data channels, which lose a block rather than wait for it, and the
+        WebSocket where they fail); "auto": webrtc where other machines reach the console and aiortc is installed
+    ice_servers: that pages and console ask for their addresses, or for a relay; none is needed in one network
     """
 
     name: Annotated[str, Meta(max_length=100)] = "visavis"
@@ -27,3 +38,5 @@ class ConsoleConfig(Struct, frozen=True, forbid_unknown_fields=True):
     upload_mb: Annotated[int, Meta(ge=1, le=16_384)] = 2048
     hosts: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    transport: Literal["auto", "websocket", "webrtc"] = "auto"
+    ice_servers: Annotated[tuple[IceServer, ...], Meta(max_length=8)] = ()

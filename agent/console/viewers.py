@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from agent.console import protocol
+from agent.console.in_order import InOrder
 from agent.console.security import Budget
+from agent.console.voice_line import Channel, VoiceLine
 from streams.clock import SECOND, Clock
 from streams.errors import VisavisError
 from streams.types import Samples
@@ -18,6 +21,8 @@ MESSAGES_PER_S = 200.0
 OVER_S = 5.0
 CLOSE_S = 1.0
 ADJUSTMENTS_PER_S, ADJUSTMENTS_OVER_S = 3.0, 10.0
+DATAGRAMS_PER_S = 300.0
+OFFERS_PER_S, OFFERS_OVER_S = 0.5, 10.0
 POLICY_VIOLATION, GOING_AWAY, TRY_LATER, TOO_BIG = 1008, 1001, 1013, 1009
 
 
@@ -83,15 +88,38 @@ class Listening(Protocol):
         """A binary frame. Raises `VisavisError`."""
 
 
+class Meeting(Channel, Protocol):
+    """A peer connection: `agent.console.peer.Peer`."""
+
+    async def answer(self, sdp: str) -> str:
+        """The answer to an offer. Raises `ProtocolError`."""
+
+    async def close(self) -> None:
+        """End it, within a moment."""
+
+
+MakePeer: TypeAlias = Callable[[Callable[[bytes], None], Callable[[], None]], Meeting]
+"""Makes a peer connection: of who hears what the page sends, and who is told when more can be sent."""
+
+
 class Viewer:
     """A page and its WebSocket. number: by which people are told apart;  clock: of the server
 
     adjustments: how often it may change the agent's behaviour, each of which is recorded
+    peers: what makes peer connections for its sound (None: it may have none)
+    voice: what the agent says, on its way there;  order: of its microphone's blocks, once they may come out of it
     """
 
-    def __init__(self, number: int, socket: WebSocket, clock: Clock) -> None:
+    def __init__(self, number: int, socket: WebSocket, clock: Clock, peers: MakePeer | None = None) -> None:
         self.number = number
         self.outbox = Outbox(clock)
+        self.voice = VoiceLine(self.outbox.put, self.send, clock, ordered=peers is not None)
+        self.order: InOrder[protocol.Block] | None = None
+        self._peers = peers
+        self._offer = ""  # the newest; "": none
+        self._offered = asyncio.Event()
+        self._offering = Budget(clock, OFFERS_PER_S, OFFERS_OVER_S)
+        self._datagrams = Budget(clock, DATAGRAMS_PER_S, OVER_S)
         self.reason = ""  # why we closed it
         self._socket = socket
         self._budget = Budget(clock, MESSAGES_PER_S, OVER_S)
@@ -104,6 +132,24 @@ class Viewer:
         """Queue a message."""
         self.outbox.put(protocol.text(message))
 
+    def offer(self, sdp: str) -> None:
+        """It offers a peer connection, which takes the place of the one it has; with "" it gives that up.
+
+        Raises `ProtocolError`.
+        """
+        if self._peers is None:
+            raise protocol.ProtocolError("sound goes over the WebSocket only here: console.transport says so.")
+        if sdp and not self._offering.spend():
+            raise protocol.ProtocolError("connections are offered too often.")
+        self._offer = sdp
+        self._offered.set()
+
+    def part(self) -> None:
+        """Its microphone is not used any more, and so no peer connection."""
+        self.order = None
+        self._offer = ""
+        self._offered.set()
+
     def end(self, reason: str, code: int = GOING_AWAY) -> None:
         """Close the connection, soon."""
         if not self._ending.is_set():
@@ -114,6 +160,8 @@ class Viewer:
         """Read and write until the page or we close; then the connection is closed, whatever the page does."""
         async with asyncio.TaskGroup() as group:
             works = [self._read(room), self._write(), self._watch(), self._ending.wait()]
+            if self._peers is not None:
+                works.append(self._meet(room, self._peers))
             tasks = [group.create_task(work) for work in works]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in tasks:
@@ -146,6 +194,44 @@ class Viewer:
         except VisavisError as error:
             if self._wrong.spend():
                 self.send(protocol.Error(str(error)))
+
+    async def _meet(self, room: Listening, make: MakePeer) -> None:
+        """Answer offers. Where that fails, or the connection does, sound goes over the WebSocket."""
+        peer: Meeting | None = None
+        try:
+            while True:
+                await self._offered.wait()
+                self._offered.clear()
+                sdp = self._offer
+                self.voice.channel = None
+                self.voice.pump()
+                if peer is not None:
+                    await peer.close()
+                    peer = None
+                if not sdp:
+                    continue
+                self.order = self.order or InOrder()
+                peer = make(lambda data: self._take_datagram(room, data), self.voice.pump)
+                try:
+                    self.send(protocol.Answer(await peer.answer(sdp)))
+                    self.voice.channel = peer
+                except protocol.ProtocolError as error:
+                    self.send(protocol.Error(str(error)))
+        finally:
+            self.voice.close()
+            if peer is not None:
+                await peer.close()
+
+    def _take_datagram(self, room: Listening, data: bytes) -> None:
+        """Sound that came by the channel. What comes when it is not wanted is late, which is nobody's fault."""
+        if not self._datagrams.spend():
+            return
+        try:
+            block = protocol.read_binary(data)
+            if block.kind == protocol.SOUND:
+                room.heard_block(self, block)
+        except VisavisError:
+            pass
 
     async def _write(self) -> None:
         try:
@@ -185,12 +271,11 @@ class PagePlayer:
 
     def __init__(self, viewer: Viewer, first: int) -> None:
         self.viewer, self.first = viewer, first
-        self._sequence = 0
+        viewer.voice.skip()
 
     def play(self, samples: Samples, rate: int, index: int) -> None:
         """Sound to play."""
-        self.viewer.outbox.put(protocol.sound(samples, rate, self._sequence, self.first + index))
-        self._sequence += 1
+        self.viewer.voice.play(samples, rate, self.first + index)
 
     def pause(self) -> None:
         """Hold."""
@@ -202,4 +287,5 @@ class PagePlayer:
 
     def flush(self, number: int) -> None:
         """Drop what is queued."""
-        self.viewer.send(protocol.FlushPlaying(number))
+        epoch, sequence = self.viewer.voice.cut()
+        self.viewer.send(protocol.FlushPlaying(number, epoch, sequence))

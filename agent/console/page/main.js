@@ -59,7 +59,7 @@ link.onmessage = (message) => {
       hear({ ...message.session });
       story.manner = null; // the last minute comes again, and what was changed in it
       behaviour.hear(message.manner);
-      talker.connected(message.limits);
+      talker.connected(message.limits, message.ice_servers ?? null);
       break;
     case "session": hear(message); break;
     case "events": for (const event of message.events) take(event); break;
@@ -73,7 +73,7 @@ link.onmessage = (message) => {
 };
 
 link.onframe = (frame) => {
-  if (frame.kind === SOUND) talker.speaker.play(frame);
+  if (frame.kind === SOUND) talker.hear(frame);
   else if (frame.kind === PICTURE && review.name === null) picture.show(frame.jpeg);
 };
 

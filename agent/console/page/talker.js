@@ -2,7 +2,9 @@
 
 import { Camera } from "./camera.js";
 import { Microphone, explain } from "./microphone.js";
+import { Peer } from "./peer.js";
 import { Speaker } from "./speaker.js";
+import { VoiceOrder } from "./voice-order.js";
 import { cameraFrame, microphoneFrame } from "./wire.js";
 
 const ANSWER = 4000; // ms in which the server answers "take"
@@ -22,6 +24,9 @@ export class Talker {
   speaker = new Speaker();
   camera;
   sent = 0; // blocks of the microphone
+  peer;
+  order = new VoiceOrder();
+  #iceServers = null; // of a peer connection; null: the server wants none
   #link;
   #limits = { image_hz: 5, image_width: 640 };
   #timer = 0;
@@ -30,9 +35,17 @@ export class Talker {
     this.#link = link;
     this.camera = new Camera(video);
     this.microphone.onblock = (sequence, time, samples) => {
-      if (link.sendFrame(microphoneFrame(sequence, time, samples))) this.sent += 1;
+      const frame = microphoneFrame(sequence, time, samples);
+      if (this.peer.send(frame).every((each) => link.sendFrame(each))) this.sent += 1;
     };
-    this.camera.onpicture = (sequence, time, jpeg) => link.sendFrame(cameraFrame(sequence, time, jpeg), 64 * 1024);
+    this.peer = new Peer(link);
+    this.peer.onframe = (frame) => this.hear(frame);
+    this.peer.onchange = () => this.onchange();
+    this.order.onframe = (frame) => this.speaker.play(frame);
+    this.order.onmissing = (sequences) => link.send({ type: "missing", sequences });
+    // A picture is lost with any of its thirty datagrams, so pictures stay on the WebSocket; where sound does not share
+    // that, one waits at most, for reports and answers are behind it.
+    this.camera.onpicture = (sequence, time, jpeg) => link.sendFrame(cameraFrame(sequence, time, jpeg), this.peer.isOpen ? 0 : 64 * 1024);
     this.microphone.onended = () => this.#lost("microphone");
     this.camera.onended = () => this.#lost("camera");
     this.speaker.onplayed = (index, time) => link.send({ type: "played", index, time });
@@ -93,14 +106,24 @@ export class Talker {
     this.microphone.mute(muted);
   }
 
+  /** A frame of sound, by whichever way it came. */
+  hear(frame) {
+    if (this.#iceServers === null) this.speaker.play(frame);
+    else this.order.take(frame);
+  }
+
   /** The connection stands (again): take what is wanted. */
-  connected(limits) {
+  connected(limits, iceServers) {
     this.#limits = limits;
+    this.#iceServers = iceServers;
+    this.order.reset();
     if (this.wants.size) this.#take();
   }
 
   disconnected() {
     this.has.clear();
+    this.peer.end();
+    this.order.reset();
     this.microphone.hold();
     this.camera.hold();
     this.speaker.reset();
@@ -126,7 +149,13 @@ export class Talker {
         break;
       case "pause": this.speaker.pause(); return true;
       case "resume": this.speaker.resume(); return true;
-      case "flush": this.speaker.flush(message.id); return true;
+      case "flush":
+        this.speaker.flush(message.id);
+        this.order.skip(message.epoch, message.sequence); // what comes of it is played behind the flush
+        return true;
+      case "skip": this.order.skip(message.epoch, message.sequence); return true;
+      case "sent": this.order.expect(message.sequence); return true;
+      case "answer": this.peer.answer(message.sdp); return true;
       default: return false;
     }
     this.#answered();
@@ -149,8 +178,10 @@ export class Talker {
     if (!this.wants.has(medium)) return; // it was given back meanwhile
     this.has.add(medium);
     this.refusal = "";
-    if (medium === "microphone") this.microphone.begin();
-    else this.camera.begin(this.#limits.image_hz, this.#limits.image_width);
+    if (medium === "microphone") {
+      this.microphone.begin();
+      if (this.#iceServers !== null) this.peer.begin(this.#iceServers);
+    } else this.camera.begin(this.#limits.image_hz, this.#limits.image_width);
   }
 
   #answered() {
@@ -163,6 +194,7 @@ export class Talker {
     this.wants.delete(medium);
     this.has.delete(medium);
     if (medium === "microphone") {
+      this.peer.end();
       this.microphone.close();
       this.speaker.close();
     } else {

@@ -28,7 +28,7 @@ function head(kind, sequence, time, bytes) {
 }
 
 /**
- * What the server sent: sound `{kind, rate, sequence, index, samples}` with `index` that of the first sample, or a
+ * What the server sent: sound `{kind, epoch, rate, sequence, index, samples}` with `index` that of the first sample, or a
  * picture `{kind, sequence, t, jpeg}` with `t` in seconds of session time; null for a kind this page does not know.
  */
 export function parse(buffer) {
@@ -38,7 +38,7 @@ export function parse(buffer) {
   const sequence = view.getUint32(4, true);
   if (kind === SOUND) {
     const samples = new Int16Array(buffer, HEADER, (buffer.byteLength - HEADER) >> 1);
-    return { kind, rate: view.getUint16(2, true), sequence, index: Number(view.getBigInt64(8, true)), samples };
+    return { kind, epoch: view.getUint8(1), rate: view.getUint16(2, true), sequence, index: Number(view.getBigInt64(8, true)), samples };
   }
   if (kind === PICTURE) {
     return { kind, sequence, t: view.getFloat64(8, true), jpeg: new Blob([new Uint8Array(buffer, HEADER)], { type: "image/jpeg" }) };
