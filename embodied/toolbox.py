@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable
 from difflib import get_close_matches
 from functools import partial
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple, get_args, overload
 
 import msgspec
 
@@ -35,7 +35,8 @@ class Tool(NamedTuple):
     clock: the parameter that takes the session clock; "" for none
     timeout_s: session time after which it is given up, waiting for its turn included; None: never
     cost: declared ns of a synchronous function, for virtual time
-    risky: a person must have agreed before it is called;  on_cut: what an interruption does to a call
+    risky: a person must have agreed before it is called
+    on_cut: what an interruption of the agent does to a call: "finish" (nothing) or "cancel" (it is cut)
     """
 
     name: str
@@ -99,11 +100,16 @@ def tool(
     an entry of Google's `Args:` or `:param parameter: text`. A parameter annotated `Clock` is given the session's clock
     and is not in the schema. Constraints are msgspec's: `Annotated[float, Meta(gt=0)]`.
     risky, on_cut, timeout_s: see `Tool`;  cost_ms: of a synchronous function, for virtual time
-    Raises `ToolError` for what cannot be called by name with JSON values.
+    Raises `ToolError` for what cannot be called by name with JSON values, and for options that mean nothing.
     """
+    called = name or getattr(function, "__name__", "")
+    if on_cut not in get_args(OnCut):
+        raise ToolError(f"tool {called}: on_cut is {on_cut!r}: it must be one of {', '.join(get_args(OnCut))}")
+    if not isinstance(risky, bool):  # "no" would be as good as "yes"
+        raise ToolError(f"tool {called}: risky is {risky!r}: it must be True or False")
     if function is None:
         return partial(tool, name=name, timeout_s=timeout_s, cost_ms=cost_ms, risky=risky, on_cut=on_cut)
-    name = name or getattr(function, "__name__", "")
+    name = called
     if timeout_s is not None and not timeout_s > 0:
         raise ToolError(f"tool {name}: timeout_s is {timeout_s}: it must be above 0, or None for no limit")
     signature = signature_of(function, name)

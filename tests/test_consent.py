@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from embodied.errors import ToolError
+from embodied.toolbox import tool
 from policies.intents import IntentsConfig, IntentsPolicy
 from policies.llm.consent import IN_VAIN, Consent, covers, digest
 from policies.llm.naming import LONGEST, question
@@ -499,6 +501,17 @@ def test_a_call_is_weighed_whatever_its_json_holds() -> None:
         except ValueError:
             continue
         assert person.consent.weigh(offer, Call("x", arguments), person.says("go on")).does in ("ask", "refuse")
+
+
+@pytest.mark.parametrize("marks", [{"on_cut": "bogus"}, {"on_cut": None}, {"risky": "yes"}, {"risky": 1}])
+def test_a_mark_that_means_nothing_is_no_mark(marks: dict[str, Any]) -> None:
+    def ring() -> None:
+        """Ring."""
+
+    with pytest.raises(ToolError, match=next(iter(marks))):
+        tool(**marks)
+    with pytest.raises(ToolError, match=f"tool ring: {next(iter(marks))} is "):
+        tool(ring, **marks)
 
 
 # --- topics
