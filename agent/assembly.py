@@ -1,6 +1,7 @@
 """From a configuration to a session: which parts there are and how they are wired. Composition only."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -32,6 +33,8 @@ from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
 from streams.topics import AUDIO, CLEAN, FEEDBACK, IMAGE
 from streams.types import Offered
+
+_ADDRESS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*://[^\s"',\]}]+""")
 
 MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
 """Makes a speaker for a session, inside its loop: publisher, clock, rate in Hertz."""
@@ -218,8 +221,16 @@ def header(config: Config, started: datetime, assignments: Sequence[str] = (), *
     """What a recording of such a session says about it; the texts of its sentences are in it, not only their names."""
     hashes = {name: models.fingerprint(name) for name in models_of(config)}
     extra["sentences"] = sentences(config).digest
-    overrides = dict(assignment.split("=", 1) for assignment in assignments)
-    for key in ("camera.source", "llm.url"):
-        if key in overrides:
-            overrides[key] = anonymous(overrides[key])
+    overrides = dict(_kept(assignment) for assignment in assignments)
     return Header.now(started, config=kept(config).text(), overrides=overrides, models=hashes, extra=extra)
+
+
+def _kept(assignment: str) -> tuple[str, str]:
+    """Key and value of "key=value" without what may be secret in it, as `parts.kept` has it."""
+    key, _, value = assignment.partition("=")
+    key = key.strip()
+    if key in ("camera.source", "llm.url", "realtime_model.url"):
+        return key, anonymous(value.strip().strip("\"'"))
+    if key.startswith("mcp") and "args" in assignment:
+        return key, "(not kept: it may hold a key)"
+    return key, _ADDRESS.sub(lambda found: anonymous(found.group()), value)

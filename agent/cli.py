@@ -190,11 +190,12 @@ class _Setting(argparse.Action):
 def _mind(command: argparse.ArgumentParser) -> None:
     """Options that choose what answers."""
     mind = command.add_argument_group("what answers (docs/models.md; the default is the embedded intents)")
-    mind.add_argument(
+    which = mind.add_mutually_exclusive_group()
+    which.add_argument(
         "--llm", metavar="URL", action=_Setting, settings=("policy.engine=llm", "llm.url={}"),
         help="a language model: any OpenAI-compatible server, such as http://localhost:11434/v1",
     )  # fmt: skip
-    mind.add_argument(
+    which.add_argument(
         "--realtime", metavar="URL", action=_Setting, settings=("policy.engine=realtime", "realtime_model.url={}"),
         help="a speech-to-speech model (OpenAI's Realtime protocol), such as wss://api.openai.com/v1/realtime",
     )  # fmt: skip

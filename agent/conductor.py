@@ -10,7 +10,7 @@ Knows nothing of devices, models or bodies.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any, assert_never
 
@@ -32,6 +32,7 @@ from streams.types import (
     Call,
     Command,
     Decision,
+    Declined,
     Fault,
     Halt,
     Hush,
@@ -113,6 +114,10 @@ class Conductor:
         self._nudge()
 
     @property
+    def _named(self) -> str:
+        return type(self.policy).__name__
+
+    @property
     def _deadline(self) -> int | None:
         """What comes first: the turn-taker's deadline or the policy's."""
         over = self._told_ended and not self._replies  # nobody waits for the policy any more
@@ -143,8 +148,7 @@ class Conductor:
                 self._offer_floor()
             await self._step()
             if self._deadline == deadline and deadline != self.turns.deadline:
-                name = type(self.policy).__name__
-                raise PolicyError(f"{name}.expire({deadline}) left its deadline where it was: it must lie later then.")
+                raise PolicyError(f"{self._named}.expire({deadline}) left its deadline there: it must lie later then.")
 
     def _end(self, now: int) -> None:
         """The senses have ended."""
@@ -247,8 +251,13 @@ class Conductor:
 
     async def _answer(self, turn: TurnCommitted) -> None:
         try:
-            async with aclosing(self.policy.reply(turn)) as actions:
+            reply = self.policy.reply(turn)
+            if not isinstance(reply, AsyncGenerator):
+                raise PolicyError(f"{self._named}.reply is no async generator: write `async def` and `yield` actions.")
+            async with aclosing(reply) as actions:
                 async for action in actions:
+                    if not isinstance(action, Action):
+                        raise PolicyError(f"{self._named} yielded {action!r}: yield actions, such as Say({action!r}).")
                     if turn.turn not in self._replies:  # fenced: the policy may have swallowed its cancellation
                         return
                     self._act(self._stamped(action, turn.turn))
@@ -264,6 +273,8 @@ class Conductor:
 
     def _stamped(self, action: Action, turn: int) -> Action:
         """`action` with the turn it belongs to and a number of its own."""
+        if isinstance(action, Declined):
+            return msgspec.structs.replace(action, turn=turn)
         if not isinstance(action, Say | Call | Command | Ask):
             return action
         return self._numbered(msgspec.structs.replace(action, turn=turn))

@@ -191,6 +191,8 @@ def fetch(settings: config.Config, console: Console, *, sees: bool = False, echo
     def say(line: str) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
+    for line in parts.unused(settings):
+        say(line)
     settings = parts.settled(settings, say, sees=sees, echoes=echoes)
     for name in parts.models_of(settings):
         try:

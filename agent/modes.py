@@ -29,9 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = config.load(Path(arguments.config) if arguments.config else None, assignments)
     speed = arguments.speed or ("1" if parts.needs_real_time(settings) else "max")
     if speed == "max" and parts.needs_real_time(settings):
-        raise ConfigError(
-            f'--speed max does not go with policy.engine = "{settings.policy.engine}": a model takes real time'
-        )
+        what = "a model" if parts.has_model(settings) else "a server of tools"
+        raise ConfigError(f"--speed max does not go with {what}: that takes real time; leave --speed out")
     audio, camera = settings.audio, settings.camera
     source: Source
     if arguments.video:

@@ -19,6 +19,7 @@ from streams.types import (
     Ask,
     Call,
     Command,
+    Declined,
     Delta,
     Faces,
     Fault,
@@ -142,6 +143,8 @@ class Narrator:
                 return [Line(packet.at, "fault", Text(f"model: {outcome.status}: {outcome.detail}", ALARM))]
             case Outcome() as outcome:
                 return self._outcome(outcome, packet.at)
+            case Declined(name=name, arguments=arguments, reason=reason):
+                return [Line(packet.at, "tool", Text(f"{name} {_short(arguments)}: declined: {reason}", NOTE))]
             case Adjusted(manner=manner, by=by):
                 before, self._manner = self._manner, manner
                 how = ", ".join(f"{name} {_short(value)}" for name, value in _changed(before, manner).items())

@@ -12,6 +12,8 @@ from msgspec.structs import replace
 from agent.config import Config
 from agent.errors import ConfigError
 from embodied.mcp import McpServer
+from policies.llm.settings import LlmConfig
+from policies.models.realtime_settings import RealtimeModelConfig
 from policies.turns import TurnConfig
 from streams import models
 from streams.clock import Clock
@@ -21,7 +23,6 @@ from streams.ports import Encoder, Publisher
 
 if TYPE_CHECKING:
     from embodied.ports import Actuator, Voice
-    from policies.llm.settings import LlmConfig
     from policies.models.pictures import Pictures
     from policies.ports import Policy
     from streams.encoders.recognisers import Recogniser
@@ -198,17 +199,33 @@ def realtime(config: Config, wall: Callable[[int], datetime]) -> "Policy":
 
 def needs_real_time(config: Config) -> bool:
     """Whether something in it waits for the world outside, which does not wait for a virtual clock."""
+    return has_model(config) or bool(config.mcp.servers)
+
+
+def unused(config: Config) -> list[str]:
+    """A line for each section that is set and does nothing."""
+    sections = {"llm": (config.llm, LlmConfig()), "realtime": (config.realtime_model, RealtimeModelConfig())}
+    return [
+        f"section {'llm' if engine == 'llm' else 'realtime_model'} is set, but policy.engine = "
+        f'"{config.policy.engine}": that model is not asked (policy.engine = "{engine}" asks it)'
+        for engine, (section, usual) in sections.items()
+        if section != usual and config.policy.engine not in ("llm", "realtime")
+    ]
+
+
+def has_model(config: Config) -> bool:
+    """Whether a model is asked."""
     return config.policy.engine in ("llm", "realtime")
 
 
-def chat_model(config: "LlmConfig", publisher: Publisher, clock: Clock, pictures: "Pictures") -> "Actuator":
+def chat_model(config: LlmConfig, publisher: Publisher, clock: Clock, pictures: "Pictures") -> "Actuator":
     """A server that speaks OpenAI's chat completions."""
     from policies.models.chat import ChatModel
 
     return ChatModel(config, publisher, clock, pictures)
 
 
-def local_model(config: "LlmConfig", publisher: Publisher, clock: Clock, pictures: "Pictures") -> "Actuator":
+def local_model(config: LlmConfig, publisher: Publisher, clock: Clock, pictures: "Pictures") -> "Actuator":
     """A model in this process."""
     from policies.models.local import LocalModel
 

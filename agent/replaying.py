@@ -10,15 +10,17 @@ from agent.execution import OK, fetch
 from agent.outputs import Terminal
 from agent.recalled import recalled_tools
 from agent.replay import Difference, Replay
-from agent.session import Session
+from agent.session import Log, Session
 from agent.view import TerminalView
 from embodied.ports import Actuator
 from policies.cassette import Cassette, exchanges
 from policies.models.pictures import Pictures
+from policies.ports import Policy
 from streams import clock
 from streams.ports import Publisher, Tap
 from streams.recording import Recording
 from streams.topics import ACTION, FEEDBACK
+from streams.types import Outcome
 
 DIFFERENT = 1
 
@@ -42,7 +44,7 @@ def replay(arguments: argparse.Namespace) -> int:
     keys = {assignment.partition("=")[0].strip() for assignment in arguments.set}
     changed = {key.partition(".")[0] for key in keys}
     live, cassette = arguments.live_model, Cassette(exchanges(recording.packets((ACTION, FEEDBACK))))
-    if live and (arguments.check or not parts.needs_real_time(settings)):
+    if live and (arguments.check or not parts.has_model(settings)):
         raise ConfigError("--live-model is for a session with a language model, and does not go with --check")
     what_if = (bool(changed) or live) and not arguments.check
     if arguments.mode == "media":
@@ -54,7 +56,8 @@ def replay(arguments: argparse.Namespace) -> int:
         free=bool(changed & config.OF_THE_SENSES or keys & config.KEYS_OF_THE_SENSES),
         embodied=live or bool(changed & config.OF_THE_BODY),
     )
-    taps: list[Tap] = [TerminalView(console)] if arguments.show else []
+    log = Log(FEEDBACK)
+    taps: list[Tap] = [log, *([TerminalView(console)] if arguments.show else ())]
     with clock.Stopwatch() as timing:
         perform(
             performance, settings, recording, taps, 1.0 if live or arguments.speed == "1" else None, virtual=not live
@@ -81,13 +84,25 @@ def replay(arguments: argparse.Namespace) -> int:
     if what_if:
         asked = ["the model is asked again"] if live else []
         console.print(f"what if {', '.join([*arguments.set, *asked])}:", markup=False, soft_wrap=True)
-        for line in [*performance.compare(), *([] if live else _mismatches(cassette))]:
+        changes = performance.compare()
+        for line in [*(changes or ["nothing is said or done otherwise"]), *([] if live else _mismatches(cassette))]:
             console.print(line, markup=False, soft_wrap=True)
-        return OK
+        return _unanswered(log, console) if live else OK
     first = performance.first
     assert first is not None
     console.print(f"different: {_difference(first)}", markup=False, soft_wrap=True)
     return DIFFERENT
+
+
+def _unanswered(log: Log, console: Terminal) -> int:
+    """Say which questions the model did not answer: what is told of those is not its own."""
+    ends = [outcome for outcome in log.of(Outcome) if outcome.action == "Ask" and outcome.status != "cut"]
+    failed = [outcome for outcome in ends if outcome.status != "done"]
+    for outcome in failed:
+        console.print(f"turn {outcome.turn}: the model did not answer: {outcome.detail}", markup=False, soft_wrap=True)
+    if failed:
+        console.print(f"{len(failed)} of {len(ends)} question(s) failed: what is told of them is the fallback's")
+    return DIFFERENT if failed else OK
 
 
 def _shadow(settings: config.Config, recording: Recording, cassette: Cassette | None) -> assembly.AgentBody:
@@ -96,7 +111,7 @@ def _shadow(settings: config.Config, recording: Recording, cassette: Cassette | 
     cassette: None to ask the model itself
     """
     tools = recalled_tools(recording.packets((ACTION, FEEDBACK)))
-    if cassette is None or not parts.needs_real_time(settings):
+    if cassette is None or not parts.has_model(settings):
         return assembly.AgentBody(settings, tools, installed=False)
 
     def model(publisher: Publisher, clock: clock.Clock, pictures: Pictures) -> Actuator:
@@ -144,10 +159,12 @@ def perform(
     speed: float | None = None,
     *,
     virtual: bool = True,
+    policy: Policy | None = None,
 ) -> Session:
     """Run one replay to its end, or to its first difference. Returns the session it ran in.
 
     virtual: False on a real clock, for a body that asks a real model
+    policy: one of your own, as the session was recorded with (default: that of the configuration)
     """
     session = assembly.assemble(
         settings,
@@ -157,6 +174,7 @@ def perform(
         senses=performance.mode == "media",
         body=performance.body,
         desk=performance.desk,
+        policy=policy,
     )
     try:
         session.run(speed=speed, virtual=virtual)

@@ -6,7 +6,7 @@ Knows nothing of what the settings mean.
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -55,8 +55,45 @@ def build(tables: dict[str, Any], kind: type[T], where: str) -> T:
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$")
         key = path.rstrip("`").lstrip(".")
+        if "[...]" in key:  # in a table under names of the user's own, or in a list: which one is it?
+            key = _culprit(tables, kind, key)
         given = _lookup(tables, key)
-        raise ConfigError(f"{where}: {key or 'the file'} = {given!r}: {_lower(what)}") from error
+        known = _choices(kind, key)
+        hint = f"; one of {', '.join(map(repr, known))}" if known else ""
+        raise ConfigError(f"{where}: {key or 'the file'} = {given!r}: {_lower(what)}{hint}") from error
+
+
+def _culprit(tables: dict[str, Any], kind: Any, key: str) -> str:
+    """`key` with the name of the entry that is wrong, where it can be found."""
+    head, _, tail = key.partition("[...]")
+    entries = _lookup(tables, head)
+    if not isinstance(entries, dict):
+        return key
+    for name, entry in entries.items():
+        path = head.split(".")
+        alone = apply({}, [])
+        place = alone
+        for part in path[:-1]:
+            place = place.setdefault(part, {})
+        place[path[-1]] = {name: entry}
+        try:
+            msgspec.convert(alone, kind)
+        except msgspec.ValidationError:
+            return f"{head}.{name}{tail}"
+    return key
+
+
+def _choices(kind: Any, key: str) -> tuple[Any, ...]:
+    """What may stand at `key`, where that is one of a few words."""
+    for name in filter(None, key.split(".")):
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            return ()
+        fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+        if name not in fields:
+            return ()
+        struct = _struct(fields[name])
+        kind = fields[name] if struct is None else struct
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def prune(tables: dict[str, Any], kind: Any, path: str = "") -> tuple[dict[str, Any], list[str]]:

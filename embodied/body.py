@@ -13,7 +13,7 @@ from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
-from streams.types import Action, Ask, Call, Command, Fault, Halt, Hush, Outcome, Pause, Resume, Say, Withdraw
+from streams.types import Action, Ask, Call, Command, Declined, Fault, Halt, Hush, Outcome, Pause, Resume, Say, Withdraw
 
 Task: TypeAlias = Say | Call | Command | Ask
 
@@ -129,6 +129,8 @@ class Body:
                 for running in self._running:
                     if running.action.id == action.id:
                         running.end(action.reason or "it was taken back")
+            case Declined():
+                pass  # there is nothing to do: that is what it says
             case Say() | Call() | Command() | Ask():
                 self._begin(action, group, publisher, clock)
             case _:

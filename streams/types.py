@@ -427,7 +427,19 @@ class Withdraw(Struct, frozen=True, tag=True):
     turn: int = 0
 
 
-Action: TypeAlias = Say | Pause | Resume | Hush | Call | Command | Halt | Ask | Withdraw
+class Declined(Struct, frozen=True, tag=True):
+    """Something that a model wished for and the policy does not do: told so that it can be seen, and nothing more.
+
+    name: of the tool or motion, as the model wrote it;  arguments: the JSON text that it wrote;  reason: in words
+    """
+
+    name: str
+    arguments: str
+    reason: str
+    turn: int = 0
+
+
+Action: TypeAlias = Say | Pause | Resume | Hush | Call | Command | Halt | Ask | Withdraw | Declined
 
 
 # --- feedback: what the body really did ----------------------------------------------------------------------

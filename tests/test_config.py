@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from agent import config
+from agent import config, parts
 from agent.errors import ConfigError
 
 
@@ -42,3 +42,23 @@ def test_a_recorded_configuration_comes_back_and_keys_of_another_version_are_tol
     assert "telepathy" in line
     with pytest.raises(ConfigError, match="unknown key telepathy"):
         config.reload(json.dumps(recorded), ["telepathy.engine=some"])
+
+
+def test_an_error_in_a_table_under_a_name_of_ones_own_names_it() -> None:
+    with pytest.raises(ConfigError, match=r"mcp\.servers\.clock\.args = 3"):
+        config.load(None, ['mcp.servers.time={command="x"}', 'mcp.servers.clock={command="y", args=3}'])
+    with pytest.raises(ConfigError, match=r"mcp\.servers\.time\.comand: did you mean mcp\.servers\.time\.command"):
+        config.load(None, ['mcp.servers.time={comand="x"}'])
+
+
+def test_an_unknown_choice_is_answered_with_those_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"'loud'.*one of 'brief', 'normal', 'full'"):
+        config.load(None, ["manner.verbosity=loud"])
+    with pytest.raises(ConfigError, match="key_env"):
+        config.load(None, ["llm.key_env=sk-a-real-key"])
+
+
+def test_a_model_that_is_set_and_not_asked_is_told() -> None:
+    assert parts.unused(config.load(None, ["llm.model=qwen3"]))
+    assert not parts.unused(config.load(None, ["llm.model=qwen3", "policy.engine=llm"]))
+    assert not parts.unused(config.load(None, []))

@@ -16,7 +16,7 @@ from policies.llm.policy import LlmPolicy
 from policies.models.scripted import ScriptedModel, Tokens
 from streams.clock import MS, SECOND
 from streams.recording import Recorder, Recording
-from streams.types import Ask, Command, Fault, Image, Outcome, Say, SensesEnded, TurnCommitted
+from streams.types import Ask, Call, Command, Declined, Fault, Image, Outcome, Say, SensesEnded, TurnCommitted, Withdraw
 from tests.minds import BASE, NOON, Held, hold, typed
 from tests.scenes import Percepts, spoken
 
@@ -209,6 +209,46 @@ def test_the_result_of_what_was_agreed_to_is_told() -> None:
     assert held.said()[-1] == "The front door is open."
     assert "the alarm is off" in str(held.asks()[-1].request)
     nothing_left(held)
+
+
+def test_what_a_model_may_not_have_is_told_as_declined() -> None:
+    def ring() -> str:
+        """Ring."""
+        return "rung"
+
+    held = hold([typed(100, "fly")], [Tokens(calls=(("fly", {"to": "Mars"}), ("ring", {}))), "No."], tools=[ring])
+    (declined,) = held.of(Declined)
+    assert (declined.name, declined.arguments, declined.turn) == ("fly", '{"to":"Mars"}', 1)
+    assert "there is no tool named" in declined.reason
+    assert [call.name for call in held.of(Call)] == ["ring"]
+    again = hold([typed(100, "ring")], lambda ask: Tokens(calls=(("ring", {}),)), "llm.rounds_per_turn=2", tools=[ring])
+    assert len(again.of(Call)) == 1 and "in this turn" in again.of(Declined)[0].reason
+
+
+def test_an_answer_without_end_is_not_spoken_without_end() -> None:
+    answer = Tokens("This goes on. " * 3000, each_ms=1)
+    held = hold([typed(100, "go on")], [answer], "llm.output_tokens=50", tail_ms=9000)
+    assert len(" ".join(held.said())) < 400
+    assert held.of(Withdraw) and held.ends("Ask")[0].status == "cut"
+
+
+@pytest.mark.parametrize("wrong", ["text", "plain"])
+def test_a_policy_that_yields_what_is_no_action_is_told_so(wrong: str) -> None:
+    from policies.ports import Policy
+
+    class Yields(Policy):
+        async def reply(self, turn: TurnCommitted) -> Any:
+            yield "hello"
+
+    class Plain(Policy):
+        def reply(self, turn: TurnCommitted) -> Any:
+            return ["hello"]
+
+    policy, log = Yields() if wrong == "text" else Plain(), Log()
+    loaded = config.load(None, [*BASE, "policy.engine=intents"])
+    assembly.assemble(loaded, [Percepts([typed(100, "hi")], 500)], taps=[log], policy=policy).run(speed=None)
+    (fault,) = log.of(Fault)
+    assert fault.error == "PolicyError" and ("Say('hello')" in fault.message or "async generator" in fault.message)
 
 
 def test_after_a_question_of_the_fallback_the_model_has_its_turns_again() -> None:

@@ -82,7 +82,8 @@ class Drafts:
         if draft.turn == turn.turn and draft.answer is not None and _same(draft.ask, ask) and not _failed(draft.answer):
             self._open = None
             return draft.answer, []
-        return None, self.drop("it was asked something else in the end", now)
+        failed = draft.answer is not None and _failed(draft.answer)
+        return None, self.drop("it failed" if failed else "it was asked something else in the end", now)
 
     def _begin(self, turn: int, ask: Ask | None, now: int) -> list[Action]:
         draft = self._open

@@ -3,7 +3,8 @@
 A yes is a yes to what the question names. So it names the action and every argument, in plain words made here; what
 cannot be named in a short question cannot be asked about, and is not done. Nothing of what the offer says of itself
 but its name and those of its arguments is in it, and a text that a model wrote cannot form a sentence of its own: the
-marks that end one are said as pauses, and the question proper comes last.
+marks that end one are said as pauses, and what has words enough to sound like a question ("note would you like tea") is
+said before the question proper, so that nobody says yes to that.
 """
 
 import math
@@ -20,6 +21,8 @@ LONGEST = 240  # characters of a question: about 15 s of speech
 TEXT = 80
 ARGUMENTS = 6
 ITEMS = 5
+WORDS = 3
+"""An argument of so many words at most, its name included, may be said after the question proper."""
 LARGEST = 1e9
 _UNITS = {"m": "metre", "cm": "centimetre", "s": "second", "deg": "degree", "ms": "millisecond", "min": "minute"}
 _MARKS = re.compile(r"\s*(?:[.:;!?]*[;!?][.:;!?]*|[.:]+(?=\s|$))")
@@ -34,12 +37,17 @@ def question(offer: Offer, action: Call | Command) -> str | None:
     known = offer.parameters.get("properties")
     if len(arguments) > ARGUMENTS or not set(arguments) <= set(known if isinstance(known, dict) else ()):
         return None
-    name = _name(action.name)
+    does = _deed(action)
     parts = [_argument(key, value) for key, value in arguments.items()]
-    if not name or None in parts:
+    if not does or None in parts:
         return None
     beside = " and ".join(part for part in parts if part)
-    asked = f"With {beside}: shall I {name}?" if beside else f"Shall I {name}?"
+    if not beside:
+        asked = f"Shall I {does}?"
+    elif all(_brief(key, value, part or "") for (key, value), part in zip(arguments.items(), parts, strict=True)):
+        asked = f"Shall I {does}, with {beside}?"
+    else:
+        asked = f"With {beside}: shall I {does}?"
     return asked if len(asked) <= LONGEST else None
 
 
@@ -64,10 +72,26 @@ def _degrees(angle: float) -> str:
     return count(round(degrees) if degrees >= 10 else round(degrees, 2), "degree")
 
 
+def _deed(action: Call | Command) -> str:
+    """What is done: "wave", "use the tool danger", "use get current time of time" (of the MCP server "time"); "" if that
+    cannot be said."""
+    if isinstance(action, Command):
+        return _name(action.name)
+    server, mark, own = action.name.partition("__")
+    if mark and (server := _name(server)) and (own := _name(own)):
+        return f"use {own} of {server}"
+    name = _name(action.name)
+    return f"use the tool {name}" if name else ""
+
+
 def _name(name: str) -> str:
     """A name of a tool or an argument as words; "" if there are none, or too many."""
-    words = " ".join(re.findall(r"[^\W_]+", name))
+    words = " ".join(_words(name))
     return words if len(words) <= TEXT else ""
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W_]+", text)
 
 
 def _argument(key: str, value: Any) -> str | None:
@@ -81,6 +105,13 @@ def _argument(key: str, value: Any) -> str | None:
             return f"{_name(stem)} {sign}{_counted(abs(value), _UNITS[unit])}"
     name, told = _name(key), _value(value)
     return f"{name} {told}" if name and told else None
+
+
+def _brief(key: str, value: Any, told: str) -> bool:
+    """Whether an argument that is said as `told` is too short to be taken for a question."""
+    if value is None or isinstance(value, bool | int | float):
+        return len(_words(key)) < WORDS
+    return len(_words(told)) <= WORDS
 
 
 def _value(value: Any) -> str | None:

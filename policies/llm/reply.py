@@ -15,7 +15,7 @@ from policies.llm.question import OpenTurn, Round, tool_round
 from policies.llm.speakable import Piece, Speakable
 from policies.llm.topics import touches
 from streams.clock import MS
-from streams.types import Action, Call, Command, Outcome, Say, TurnCommitted, Withdraw
+from streams.types import Action, Call, Command, Declined, Outcome, Say, TurnCommitted, Withdraw
 
 if TYPE_CHECKING:
     from policies.llm.policy import LlmPolicy
@@ -28,6 +28,9 @@ COMMAND_MS = 300
 SETTLE_MS = 250
 """How long a question waits for the loudspeaker to tell what was heard of an answer that has just been cut."""
 UNDER_WAY = "under way"
+REFUSED = "refused: "
+SIGNS = 6
+"""Characters of speech for each token that an answer may have: more is not said, whatever a server sends."""
 
 
 class Reply:
@@ -47,7 +50,7 @@ class Reply:
         self._acted: list[Outcome | None] = []  # what became of calls; None: not known
         self._moved = False
         self._silent = False
-        self._says = says
+        self._says, self._signs = says, 0
         self._rounds: list[Round] = []
         self._calls = 0
         self._looks = False
@@ -76,7 +79,7 @@ class Reply:
                     yield say
             if self._silent:
                 if not answer.over:
-                    yield Withdraw(answer.ask.id, "it went on after it had nothing to say")
+                    yield Withdraw(answer.ask.id, "it went on, and nothing more of it is said")
                 return
             if not answer.whole:
                 async with aclosing(self._broken(answer)) as actions:
@@ -84,6 +87,8 @@ class Reply:
                         yield action
                 return
             if not answer.calls or number + 1 == policy.config.rounds_per_turn:
+                for call in answer.calls:
+                    yield Declined(call.name, call.arguments, f"it has called tools {number} times in this turn")
                 if text := self._for_silence():
                     yield self._say(Piece(text))
                 return
@@ -125,7 +130,11 @@ class Reply:
                     return
                 if piece.text:
                     self.said = True
+                    self._signs += len(piece.text)
                     yield self._say(piece)
+                if self._signs > SIGNS * policy.config.output_tokens:
+                    self._silent = True  # a server that heeds no bound
+                    return
             if answer.over:
                 if answer.whole:
                     self._speech = Speakable(policy.language)
@@ -177,6 +186,8 @@ class Reply:
         try:
             for call in calls:
                 action = self._action(call, results, questions)
+                if action is None and str(results.get(call.call, "")).startswith(REFUSED):
+                    yield Declined(call.name, call.arguments, str(results[call.call])[len(REFUSED) :])
                 if action is not None:
                     yield action
                     begun.append(action)
@@ -204,11 +215,11 @@ class Reply:
         policy = self._policy
         self._calls += 1
         if self._calls > policy.config.calls_per_turn:
-            results[call.call] = f"refused: at most {policy.config.calls_per_turn} calls in one turn"
+            results[call.call] = f"{REFUSED}at most {policy.config.calls_per_turn} calls in one turn"
             return None
         offer = policy.offer(call.name)
         if offer is None:
-            results[call.call] = f"refused: there is no tool named {call.name!r}, or it may not be used"
+            results[call.call] = f"{REFUSED}there is no tool named {call.name!r}, or it may not be used"
             return None
         if offer.name == LOOK == call.name:
             self._looks = True
@@ -217,7 +228,7 @@ class Reply:
         try:
             arguments = msgspec.json.decode(call.arguments or "{}", type=dict[str, Any])
         except msgspec.MsgspecError as error:
-            results[call.call] = f"refused: the arguments are not a JSON object: {error}"
+            results[call.call] = f"{REFUSED}the arguments are not a JSON object: {error}"
             return None
         action: Call | Command = Call(offer.name, arguments, offer.on_cut)
         if offer.kind == "command":
@@ -230,7 +241,7 @@ class Reply:
             questions.append(verdict.say)
             results[call.call] = "not done: the person is being asked for a yes"
         else:
-            results[call.call] = f"refused: {verdict.say}"
+            results[call.call] = f"{REFUSED}{verdict.say}"
         return None
 
 

@@ -39,7 +39,7 @@ class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
         a part of an installed package
     url: such as "http://localhost:11434/v1";  model: its name there ("" = the first the server lists), or, for
         "transformers", a folder or a name in the local cache
-    key_env: environment variable with the key; it may be unset for servers that want none
+    key_env: name of the environment variable with the key; it may be unset for servers that want none
     connect_ms, first_token_ms, between_tokens_ms, whole_ms: how long is waited for each
     attempts: how often it is asked at most, as long as nothing of an answer has come
     broken_after, broken_ms: after so many failures one after the other nobody asks it for so long (circuit breaker)
@@ -53,7 +53,7 @@ class LlmConfig(Struct, frozen=True, forbid_unknown_fields=True):
     engine: str = "openai"
     url: str = "http://localhost:11434/v1"
     model: str = ""
-    key_env: str = "VISAVIS_LLM_KEY"
+    key_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] = "VISAVIS_LLM_KEY"
     connect_ms: Milliseconds = 2000
     first_token_ms: Milliseconds = 8000
     between_tokens_ms: Milliseconds = 4000

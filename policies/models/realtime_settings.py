@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from msgspec import Meta, Struct, field
 
 from policies.errors import PolicyError
+from policies.models.secret import shown
 
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=1, le=3_600_000)]
 RATE = 24_000
@@ -42,7 +43,7 @@ class RealtimeModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     url: str = ""
     model: str = ""
     voice: Annotated[str, Meta(max_length=200)] = ""
-    key_env: str = "VISAVIS_REALTIME_KEY"
+    key_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] = "VISAVIS_REALTIME_KEY"
     connect_ms: Milliseconds = 5000
     first_ms: Milliseconds = 8000
     between_ms: Milliseconds = 5000
@@ -65,10 +66,14 @@ class RealtimeModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 def address(config: RealtimeModelConfig) -> str:
     """The URL with the model in it. Raises `RealtimeSetupError` for what is no WebSocket's."""
-    parts = urlsplit(config.url)
-    if parts.scheme not in ("ws", "wss") or not parts.hostname:
+    try:
+        parts = urlsplit(config.url)
+        good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        good = False
+    if not good:
         raise RealtimeSetupError(
-            f"realtime_model.url is {config.url!r}: it must be such as wss://api.openai.com/v1/realtime."
+            f"realtime_model.url is {shown(config.url)!r}: it must be such as wss://api.openai.com/v1/realtime."
         )
     query = dict(parse_qsl(parts.query))
     if config.model:
