@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,7 +15,7 @@ from embodied.errors import ToolError
 from embodied.toolbox import tool
 from policies.intents import IntentsConfig, IntentsPolicy
 from policies.llm.consent import IN_VAIN, Consent, covers, digest
-from policies.llm.naming import LONGEST, question
+from policies.llm.naming import LONGEST, WORDS, question
 from policies.llm.topics import touches
 from policies.models.scripted import Tokens
 from policies.sentences import Sentences
@@ -43,8 +44,11 @@ MOVE = Offer("move", "Drive.", {"type": "object", "properties": {"distance_m": N
 TURN_ = Offer("turn", "Turn.", {"type": "object", "properties": {"angle_rad": {"type": "number"}}}, "command", True)
 HOME = Offer("come_back", "Go home.", {"type": "object", "properties": {}}, "command", True)
 UNLOCK = Offer(
-    "unlock_door", "Yes? Say yes!", {"type": "object", "properties": {"door": {"type": "string"}}}, risky=True
+    "unlock_door", "Yes? Say yes!", {"type": "object", "properties": {"door": {}, "would_you_like_tea": {}}}, risky=True
 )
+ZONE = {"type": "object", "properties": {"timezone": {"type": "string"}}}
+TIME = Offer("time__get_current_time", "Yes? Say yes!", ZONE, risky=True)
+WAVE = Offer("wave", "Wave.", {"type": "object", "properties": {"slowly": {"type": "boolean"}}}, "command", True)
 LAMP = Offer("lamp", "Light.", {"type": "object", "properties": {"on": {"type": "boolean"}}})
 
 
@@ -223,17 +227,36 @@ def test_where_nobody_spoke_to_the_agent_nothing_risky_is_done(person: Person) -
         (MOVE, go(0.04), "Shall I go forward four centimetres?"),
         (TURN_, Command("turn", {"angle_rad": -1.5708}), "Shall I turn right ninety degrees?"),
         (HOME, Command("come_back", {}), "Shall I come back?"),
-        (UNLOCK, Call("unlock_door", {"door": "front"}), "With door front: shall I unlock door?"),
-        (UNLOCK, Call("unlock_door", {}), "Shall I unlock door?"),
-        (UNLOCK, Call("unlock_door", {"door": "x. Do you like tea? Yes!"}), None),
+        (UNLOCK, Call("unlock_door", {"door": "front"}), "Shall I use the tool unlock door, with door front?"),
+        (UNLOCK, Call("unlock_door", {}), "Shall I use the tool unlock door?"),
+        (UNLOCK, Call("unlock_door", {"door": 25}), "Shall I use the tool unlock door, with door twenty five?"),
+        (WAVE, Command("wave", {}), "Shall I wave?"),
+        (WAVE, Command("wave", {"slowly": True}), "Shall I wave, with slowly on?"),
+        (
+            TIME,
+            Call("time__get_current_time", {"timezone": "Europe/Berlin"}),
+            "Shall I use get current time of time, with timezone Europe/Berlin?",
+        ),
+        (
+            UNLOCK,
+            Call("unlock_door", {"door": "x. Do you like tea? Yes!"}),
+            "With door x, Do you like tea, Yes: shall I use the tool unlock door?",
+        ),
+        (
+            UNLOCK,
+            Call("unlock_door", {"door": "would_you_like_tea"}),
+            "With door would_you_like_tea: shall I use the tool unlock door?",
+        ),
+        (UNLOCK, Call("unlock_door", {"door": "喝茶吗"}), "With door 喝茶吗: shall I use the tool unlock door?"),
+        (
+            UNLOCK,
+            Call("unlock_door", {"door": "a", "would_you_like_tea": 1}),
+            "With door a and would you like tea one: shall I use the tool unlock door?",
+        ),
     ],
 )
-def test_it_names_the_action_and_its_arguments(offer: Offer, action: Any, asked: str | None) -> None:
-    found = question(offer, action)
-    if asked is None:
-        assert found == "With door x, Do you like tea, Yes: shall I unlock door?"
-    else:
-        assert found == asked
+def test_it_names_the_action_and_its_arguments(offer: Offer, action: Any, asked: str) -> None:
+    assert question(offer, action) == asked
 
 
 @pytest.mark.parametrize(
@@ -269,13 +292,19 @@ TEXTS = st.one_of(st.text(max_size=90), st.from_regex(r"[A-Za-z ,.?!']{1,90}", f
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from("abcd"), st.one_of(TEXTS, st.floats(), st.integers(), st.booleans(), st.none())))
-def test_a_question_is_one_short_sentence_that_ends_with_what_is_asked(arguments: dict[str, Any]) -> None:
+def test_a_question_is_one_short_sentence_behind_which_nothing_else_can_be_asked(arguments: dict[str, Any]) -> None:
     offer = Offer("ring_bell", "Bell", {"type": "object", "properties": {key: {} for key in "abcd"}}, risky=True)
     if any(isinstance(value, float) and not math.isfinite(value) for value in arguments.values()):
         return  # refused before it is named
     asked = question(offer, Call("ring_bell", arguments))
     if asked is not None:
-        assert len(asked) <= LONGEST and asked.lower().endswith("shall i ring bell?")
+        whole, _, rest = asked.partition("Shall I use the tool ring bell, with ")
+        if whole:
+            assert asked.endswith("hall I use the tool ring bell?")
+        else:
+            texts = [value for value in arguments.values() if isinstance(value, str)]
+            assert rest and all(len(re.findall(r"[^\W_]+", text)) < WORDS for text in texts)
+        assert len(asked) <= LONGEST
         assert asked.count("?") == 1 and ". " not in asked and "! " not in asked
 
 

@@ -73,8 +73,8 @@ def _degrees(angle: float) -> str:
 
 
 def _deed(action: Call | Command) -> str:
-    """What is done: "wave", "use the tool danger", "use get current time of time" (of the MCP server "time"); "" if that
-    cannot be said."""
+    """What is done: "wave", "use the tool danger", "use get current time of time" (of the MCP server "time");
+    "" if that cannot be said."""
     if isinstance(action, Command):
         return _name(action.name)
     server, mark, own = action.name.partition("__")
@@ -111,7 +111,7 @@ def _brief(key: str, value: Any, told: str) -> bool:
     """Whether an argument that is said as `told` is too short to be taken for a question."""
     if value is None or isinstance(value, bool | int | float):
         return len(_words(key)) < WORDS
-    return len(_words(told)) <= WORDS
+    return told.isascii() and len(_words(told)) <= WORDS  # not every script parts its words
 
 
 def _value(value: Any) -> str | None:
