@@ -185,6 +185,16 @@ def decode(data: str | bytes) -> Any:
         raise Failure("malformed", "the server sent broken JSON: what it meant cannot be told.") from error
 
 
+def complaint(data: bytes) -> Any:
+    """The body of an error: decoded, where it can be, or as text."""
+    if data.lstrip()[:1] == b"<":
+        return "a web page"
+    try:
+        return decode(data)
+    except Failure:
+        return data.decode(errors="replace")
+
+
 def _content(content: Any) -> tuple[str, str]:
     """Text and thought of a content: a text, or a list of parts (Mistral)."""
     parts = content if isinstance(content, list) else [content]

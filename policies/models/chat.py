@@ -11,9 +11,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from policies.llm.settings import LlmConfig
-from policies.models.answer import decode
+from policies.models.answer import complaint, decode
 from policies.models.endpoint import Endpoint, EndpointError
-from policies.models.failures import Failure, of_status
+from policies.models.failures import Failure, of_status, short
 from policies.models.pictures import Pictures
 from policies.models.question import Question
 from policies.models.request import PICTURES, TOOLS, Form
@@ -22,13 +22,13 @@ from policies.models.sse import Events
 from policies.models.waiting import Waiting
 from streams.clock import MS, Clock
 from streams.packet import Packet
-from streams.pictures import anonymous
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
 from streams.types import Action, Ask, Fault, Image, Outcome
 
 __all__ = ["ChatModel", "EndpointError"]
 
+PATH = "/chat/completions"
 BACKOFF_MS = 150
 """Before the second attempt; twice that before the third, and so on."""
 MOST_BYTES = 16 << 20  # of one answer, as sent
@@ -82,6 +82,10 @@ class ChatModel:
     def url(self) -> str:
         """The server's address, as it may be shown."""
         return str(self._endpoint)
+
+    def redacted(self, text: str) -> str:
+        """`text` without what is secret."""
+        return self._endpoint.redacted(text)
 
     async def models(self) -> list[str]:
         """The names of the models that the server lists. Raises `Failure`; waits as long as the server does."""
@@ -169,7 +173,7 @@ class ChatModel:
             question.model = self._model
             question.image = picture[0] if picture else None
             body = self._form.body(question.ask.request, self._model, picture[1] if picture else "")
-            async with endpoint.posted("/chat/completions", body, waiting.connected) as response:
+            async with endpoint.posted(PATH, body, waiting.connected) as response:
                 waiting.connected()
                 if not 200 <= response.status_code < 300:
                     raise await self._refusal(response, question, body)
@@ -221,17 +225,11 @@ class ChatModel:
         """What an answer other than 200 comes to: a `Failure`, or `_LeftOut` with what the server will not have."""
         endpoint, status = self._endpoint, response.status_code
         if status < 400:
-            place = response.headers.get("location", "")
-            return Failure(
-                "refused", f"{endpoint} points elsewhere (HTTP {status}): give {anonymous(place)!r} as llm.url."
-            )
+            return endpoint.elsewhere(response, PATH)
         text = await endpoint.text(response, MOST_COMPLAINT)
-        try:
-            complaint = decode(text)
-        except Failure:
-            complaint = "a web page" if text.lstrip()[:1] == b"<" else text.decode(errors="replace")
+        told = complaint(endpoint.redacted(text.decode(errors="replace")).encode())
         if question.drops < DROPS:
-            left = self._form.refused(status, complaint, body, question.image is not None)
+            left = self._form.refused(status, told, body, question.image is not None)
             if left is not None:
                 name, for_good = left
                 if name == PICTURES:
@@ -239,9 +237,9 @@ class ChatModel:
                 if for_good:
                     self._tell_once(name, _without(name))
                 return _LeftOut()
-        failure = of_status(status, response.headers, complaint, self._clock.wall(self._clock.now()))
-        told = f"{str(failure).rstrip('.')}{await self._hint(status)}"
-        return Failure(failure.kind, told, retry_after_ms=failure.retry_after_ms, again=failure.again)
+        failure = of_status(status, response.headers, told, self._clock.wall(self._clock.now()))
+        whole = f"{str(failure).rstrip('.')}{await self._hint(status)}"
+        return Failure(failure.kind, whole, retry_after_ms=failure.retry_after_ms, again=failure.again)
 
     async def _hint(self, status: int) -> str:
         """What to do about it."""
@@ -259,7 +257,8 @@ class ChatModel:
             return f"; {self._endpoint} lists no models either: does llm.url lack /v1 at its end?"
         if self._model in names:
             return "."
-        return f"; there are the models {', '.join(names[:8]) or '(none)'}: take one of them by --model."
+        listed = ", ".join(short(name, 60) for name in names[:8]) or "(none)"
+        return f"; there are the models {listed}: take one of them by --model."
 
     async def _first_model(self) -> str:
         names = await self._endpoint.models()

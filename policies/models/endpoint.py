@@ -10,15 +10,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 from urllib.request import getproxies
 
 import msgspec
 
 from policies.errors import PolicyError
 from policies.llm.settings import LlmConfig
-from policies.models.answer import decode
-from policies.models.failures import Failure, clean, of_status
+from policies.models.answer import MOST_NAME, complaint, decode
+from policies.models.failures import Failure, clean, of_status, short
+from policies.models.secret import Secrets, shown
 from streams.clock import Clock
 from streams.errors import DependencyMissing
 from streams.pictures import anonymous
@@ -37,6 +38,9 @@ _ASKING = [
 _MOST_LISTING = 4 << 20
 _KEYED = {"api.openai.com": "OPENAI_API_KEY"}
 """Where nothing is to be had without a key, and under which other name it is usually kept."""
+_ADDED = ("/chat/completions", "/completions", "/responses")
+"""Places that people copy with the address; the first is what is asked, below the address."""
+_PAGE = "{} answers with a web page: does llm.url lack /v1 at its end?"
 _READY = "http11.send_request_headers.started"  # the first thing that httpx2 tells once a connection is there
 
 
@@ -66,7 +70,7 @@ class Endpoint:
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._base = (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), parts.query)
         self._key, self.key_from = _key(config, self.host)
-        self._secrets = [secret for secret in (self._key, unquote(parts.password or "")) if len(secret) > 3]
+        self._secrets = Secrets(self._key, config.url)
         headers = {"accept": "text/event-stream, application/json", "accept-encoding": "identity"}
         auth = None
         if self._key:
@@ -103,9 +107,14 @@ class Endpoint:
 
     def redacted(self, text: str) -> str:
         """`text` without the key: some servers repeat it in what they complain of."""
-        for secret in self._secrets:
-            text = text.replace(secret, "***")
-        return text
+        return self._secrets.masked(text)
+
+    def elsewhere(self, response: Any, path: str) -> Failure:
+        """What a redirect comes to: it is told, and not followed. path: that was asked for"""
+        place = urljoin(str(response.request.url), response.headers.get("location", ""))
+        place = short(anonymous(place).rstrip("/").removesuffix(path))
+        told = f"{self.label} points elsewhere (HTTP {response.status_code})"
+        return Failure("refused", f"{told}: give {self.redacted(place)!r} as llm.url.")
 
     @asynccontextmanager
     async def posted(
@@ -122,16 +131,21 @@ class Endpoint:
     async def models(self) -> list[str]:
         """The names of the models that the server lists. Raises `Failure`; waits as long as the server does."""
         async with self._asked("GET", "/models", None, lambda: None) as response:
+            status = response.status_code
+            if 300 <= status < 400:
+                raise self.elsewhere(response, "/models")
             text = await self.text(response, _MOST_LISTING)
-            if response.status_code != 200:
-                now = self._clock.wall(self._clock.now())
-                raise of_status(response.status_code, response.headers, text.decode(errors="replace"), now)
+            if status != 200:
+                now, told = self._clock.wall(self._clock.now()), self.redacted(text.decode(errors="replace"))
+                raise of_status(status, response.headers, complaint(told.encode()), now)
+            if text.lstrip()[:1] == b"<":
+                raise Failure("malformed", _PAGE.format(self.label), again=False)
             listing = decode(text)
         data = listing.get("data", listing.get("models")) if isinstance(listing, dict) else None
         if not isinstance(data, list):
             raise Failure("malformed", f"{self.label}/models is no list of models.")
         names = [each.get("id") or each.get("name") for each in data if isinstance(each, dict)]
-        return [clean(name) for name in names if isinstance(name, str)]
+        return [clean(name) for name in names if isinstance(name, str) and 0 < len(name) <= MOST_NAME]
 
     async def text(self, response: Any, most: int) -> bytes:
         """The body of `response`. Raises `Failure`: "too_long" above `most` bytes."""
@@ -226,8 +240,14 @@ def _parts(url: str) -> Any:
         good = False
     if not good:
         raise EndpointError(
-            f"llm.url is {anonymous(url)!r}, which is no address of a server: such as http://localhost:11434/v1"
+            f"llm.url is {shown(url)!r}, which is no address of a server: such as http://localhost:11434/v1"
+            + (" (speech-to-speech models, at ws:// and wss://, go by --realtime)" if url.startswith("ws") else "")
         )
+    whole = parts.path.rstrip("/")
+    ending = next((each for each in _ADDED if whole.endswith(each)), "")
+    if ending:
+        better = shown(urlunsplit((parts.scheme, parts.netloc, whole.removesuffix(ending), "", "")))
+        raise EndpointError(f"llm.url is {shown(url)!r}: {ending} is added to it, so leave that off: {better}")
     return parts
 
 

@@ -15,7 +15,7 @@ Kind: TypeAlias = Literal[
     "unknown",
 ]  # fmt: skip
 _AGAIN = frozenset({"connect", "closed", "malformed", "rate_limit", "server"})
-_SHOWN = 300  # characters of what a server says
+_SHOWN = 200  # characters of what a server says
 
 
 class Failure(VisavisError):
@@ -50,6 +50,11 @@ def said(body: Any) -> str:
         while isinstance(body, dict) and body.get(key):
             body = body[key]
     return short(body if isinstance(body, str) else as_json(body))
+
+
+def of_key(text: str) -> bool:
+    """Whether a failure, as it is told, is that of a key: a wrong one, or none where one is wanted."""
+    return "HTTP 401" in text or "HTTP 403" in text
 
 
 def short(text: str, most: int = _SHOWN) -> str:

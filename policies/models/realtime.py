@@ -58,7 +58,7 @@ class RealtimeModel:
             return self._outcome(action, "done", "", exchange)
         late = exchange.error in ("first_token", "between_tokens")
         status = "timeout" if late else "refused" if exchange.error == "refused" else "failed"
-        return self._outcome(action, status, exchange.detail, exchange)
+        return self._outcome(action, status, link.line.masked(exchange.detail), exchange)
 
     async def _ask(self, exchange: Exchange) -> None:
         config, link, clock = self._link.config, self._link, self._clock

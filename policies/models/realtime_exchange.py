@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from policies.models.failures import short
 from policies.models.realtime_heard import Heard, Sink, Sounds
 from policies.models.realtime_settings import RATE, RealtimeModelConfig
 from streams.clock import MS, Clock
@@ -63,7 +64,7 @@ class Exchange:
         try:
             self._take(event)
         except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
-            self.fail("malformed", f"{event['type']} is not as it should be: {type(error).__name__} {error}")
+            self.fail("malformed", short(f"{event['type']} is not as it should be: {type(error).__name__} {error}"))
 
     def fail(self, error: str, detail: str) -> None:
         """It ends here. error: as in `Answered`"""
@@ -174,8 +175,8 @@ class Exchange:
             self.finish = "content_filter" if reason == "content_filter" else "length"
         else:
             wrong = details.get("error") or {}
-            words = wrong.get("message") or reason or "no reason was given"
-            self.fail(kind_of(wrong), f"its answer ended as {status}: {words}")
+            words = short(str(wrong.get("message") or reason or "no reason was given"))
+            self.fail(kind_of(wrong), f"its answer ended as {short(str(status), 40)}: {words}")
             return
         self._close(whole=True)
         if not self.over.done():

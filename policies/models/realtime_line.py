@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
 
+from policies.models.failures import short
 from policies.models.realtime_settings import RealtimeModelConfig, address, key, session
+from policies.models.secret import Secrets
 from streams.clock import SECOND, Clock
 from streams.errors import DependencyMissing
 
@@ -60,6 +62,7 @@ class Line:
 
     generation: number of the newest connection, 0 before the first;  busy: no planned renewal now
     trouble: why the model cannot be reached, in words; "" while it can, and before anybody has tried
+    status: of HTTP, with which the last connection was refused; 0 if none was
     Making it raises `RealtimeSetupError` for a configuration that cannot work, and `DependencyMissing`.
     """
 
@@ -72,9 +75,11 @@ class Line:
         self._connect, self._errors = client.connect, exceptions
         self._config, self._listener = config, listener
         self._url, self._key = address(config), key(config)
+        self._secrets = Secrets(self._key, config.url)
         self.generation = 0
         self.busy = False
         self.trouble = ""
+        self.status = 0
         self._standing = asyncio.Event()
         self._outbox: deque[str] = deque()
         self._waiting = 0
@@ -112,6 +117,14 @@ class Line:
         self._outbox.append(data)
         self._something.set()
         return True
+
+    def redacted(self, text: str) -> str:
+        """`text` of a server without what is secret, on one line of at most 200 characters."""
+        return short(self.masked(text))
+
+    def masked(self, text: str) -> str:
+        """`text` without what is secret."""
+        return self._secrets.masked(text)
 
     def prove(self) -> None:
         """The connection is a good one: should it be lost, the next is tried at once."""
@@ -199,7 +212,7 @@ class Line:
             try:
                 message = await socket.recv()
             except self._errors.ConnectionClosed as closed:
-                return _closed(closed)
+                return self._closed(closed)
             try:
                 event = msgspec.json.decode(message)
             except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -218,7 +231,7 @@ class Line:
                 try:
                     await socket.send(data)
                 except self._errors.ConnectionClosed as closed:
-                    return _closed(closed)
+                    return self._closed(closed)
                 self._waiting -= len(data)
             await self._something.wait()
 
@@ -235,23 +248,24 @@ class Line:
     def _failed(self, error: Exception) -> _End:
         """Why no connection could be made."""
         if isinstance(error, self._errors.InvalidStatus):
-            status = error.response.status_code
+            status = self.status = error.response.status_code
             again = error.response.headers.get("Retry-After", "")
+            place = self._config.key_env
+            keyed = f"it does not take the key in {place}{'' if self._key else ', which is not set'}"
             known = {
-                401: f"it does not take the key in {self._config.key_env}",
-                403: f"it does not take the key in {self._config.key_env}",
+                401: keyed,
+                403: keyed,
                 404: "it has no such place, or no such model",
                 429: "it is asked too often, or the account has no more credit",
             }
             why = known.get(status, "it refused the connection")
             return _End(f"{why} (status {status})", again_s=float(again) if again.isdigit() else None)
-        return _End(
-            f"it cannot be reached: {error}" if str(error) else f"it cannot be reached ({type(error).__name__})"
-        )
+        why = self.redacted(str(error))
+        return _End(f"it cannot be reached: {why}" if why else f"it cannot be reached ({type(error).__name__})")
 
-
-def _closed(closed: Any) -> _End:
-    received = closed.rcvd
-    if received is None:
-        return _End("the connection broke")
-    return _End(f"it closed the connection ({received.code}{' ' if received.reason else ''}{received.reason})")
+    def _closed(self, closed: Any) -> _End:
+        received = closed.rcvd
+        if received is None:
+            return _End("the connection broke")
+        reason = self.redacted(received.reason)
+        return _End(f"it closed the connection ({received.code}{' ' if reason else ''}{reason})")

@@ -263,7 +263,8 @@ class RealtimeLink:
         self._settle()
 
     def _error(self, error: Event) -> None:
-        code, words = str(error.get("code") or error.get("type") or "error"), str(error.get("message") or "no reason")
+        code = self.line.redacted(str(error.get("code") or error.get("type") or "error"))
+        words = self.line.redacted(str(error.get("message") or "no reason"))
         about = str(error.get("event_id") or "").split()
         exchange = self.exchange
         if len(about) == 3 and about[0] == "ask":
