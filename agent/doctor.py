@@ -30,7 +30,7 @@ from streams.recording.header import installed
 NEEDED_MODELS = ("silero-vad", "smart-turn")  # of the default configuration; here, so that nothing heavy is imported
 NEEDED_EXTRAS = ("files", "speech", "voice")
 OPTIONAL_EXTRAS = (
-    "live", "vision", "web", "llm", "mcp", "wyoming", "fallback", "miniaudio", "pyaudio", "livekit", "sherpa",
+    "live", "vision", "web", "webrtc", "llm", "mcp", "wyoming", "fallback", "miniaudio", "pyaudio", "livekit", "sherpa",
     "moonshine", "transformers", "train",
 )  # fmt: skip
 FIRST = {"pyaudio": "sudo apt-get install portaudio19-dev gcc python3-dev && "}  # what pip cannot install by itself
