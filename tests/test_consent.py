@@ -17,12 +17,13 @@ from policies.intents import IntentsConfig, IntentsPolicy
 from policies.llm.consent import IN_VAIN, Consent, covers, digest
 from policies.llm.naming import LONGEST, WORDS, question
 from policies.llm.topics import touches
-from policies.models.scripted import Tokens
+from policies.models.scripted import Tokens, asked
 from policies.sentences import Sentences
 from streams.clock import SECOND
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, TURN, Topic
 from streams.types import (
+    Ask,
     Call,
     Command,
     Halt,
@@ -159,10 +160,11 @@ def test_only_plain_orders_are_carried_out_at_once(person: Person, text: str, wi
 
 def test_an_order_is_used_up_by_what_it_asked_for(person: Person) -> None:
     turn = person.says("go forward one metre")
-    assert [person.consent.weigh(MOVE, go(1.0), turn).does for _ in range(3)] == ["do", "ask", "refuse"]
+    assert [person.consent.weigh(MOVE, go(1.0), turn).does for _ in range(3)] == ["do", "refuse", "refuse"]
     twice = person.says("go forward one metre and then go forward one metre")
-    assert [person.consent.weigh(MOVE, go(1.0), twice).does for _ in range(3)] == ["do", "do", "ask"]
-    assert person.consent.weigh(MOVE, go(1.0), person.says("thank you")).does == "ask"
+    assert [person.consent.weigh(MOVE, go(1.0), twice).does for _ in range(3)] == ["do", "do", "refuse"]
+    assert person.consent.weigh(MOVE, go(2.0), twice).does == "ask"
+    assert person.consent.weigh(MOVE, go(3.0), person.says("thank you")).does == "ask"
 
 
 def test_what_was_not_heard_clearly_or_not_all_of_it_is_asked_about(person: Person) -> None:
@@ -423,20 +425,57 @@ def test_several_wishes_are_asked_about_one_by_one(person: Person) -> None:
 
 
 def test_nobody_is_worn_down(person: Person) -> None:
-    for _ in range(IN_VAIN):
-        person.asked()
+    for metres in range(IN_VAIN):
+        person.asked(action=go(metres + 1.0))
         person.answers("no")
-    assert person.consent.weigh(MOVE, go(1.0), person.says("hm")).does == "refuse"
+    assert person.consent.weigh(MOVE, go(9.0), person.says("hm")).does == "refuse"
     assert person.consent.weigh(MOVE, go(1.0), person.says("go forward")).does == "do"
-    assert person.consent.weigh(MOVE, go(1.0), person.says("hm")).does == "ask"
+    assert person.consent.weigh(MOVE, go(9.0), person.says("hm")).does == "ask"
 
 
 def test_after_a_while_the_model_may_ask_again(person: Person) -> None:
-    for _ in range(IN_VAIN):
-        person.asked()
+    for metres in range(IN_VAIN):
+        person.asked(action=go(metres + 1.0))
         person.answers("no")
     person.now += 61 * SECOND
     person.asked()
+
+
+@pytest.mark.parametrize("answer", ["yes", "no", "maybe", "how late is it"])
+def test_the_same_is_not_asked_again_within_a_minute(person: Person, answer: str) -> None:
+    person.asked()
+    assert bool(done(person.answers(answer))) is (answer == "yes")
+    for wish in (go(1.0), go(1), go(0.999)):
+        verdict = person.consent.weigh(MOVE, wish, person.says("how late is it"))
+        assert verdict.does == "refuse" and ("begun already" if answer == "yes" else "asked already") in verdict.say
+        assert not person.consent.pending and person.answers("yes") is None
+    assert person.consent.weigh(MOVE, go(1.0), person.says("go forward one metre")).does == "do"
+    person.now += 61 * SECOND
+    person.asked()
+
+
+def test_what_was_just_done_is_not_asked_about(person: Person) -> None:
+    assert person.consent.weigh(MOVE, go(1.0), person.says("go forward one metre")).does == "do"
+    assert person.consent.weigh(MOVE, go(1.0), person.says("thank you")).does == "refuse"
+    assert person.consent.weigh(MOVE, go(2.0), person.says("thank you")).does == "ask"
+
+
+def test_a_question_that_was_cut_off_may_be_asked_again(person: Person) -> None:
+    verdict = person.consent.weigh(MOVE, go(1.0), person.says("could you come"))
+    person.hears(verdict.say, words=2)
+    assert person.answers("over here please") is None
+    assert person.consent.weigh(MOVE, go(1.0), person.says("over here please")).does == "ask"
+
+
+@pytest.mark.parametrize(("below", "confidence"), [(0.8, 0.6), (1.1, 1.0)])
+def test_who_asks_for_it_again_is_asked_again(below: float, confidence: float) -> None:
+    person = Person(confirm_below=below)
+    for _ in range(2):
+        verdict = person.consent.weigh(MOVE, go(1.0), person.says("go forward", confidence))
+        assert verdict.does == "ask"
+        person.hears(verdict.say)
+        assert done(person.answers("yes")) == [("move", {"distance_m": 1.0})]
+    assert person.consent.weigh(MOVE, go(1.0), person.says("thank you", confidence)).does == "refuse"
 
 
 # --- for anything
@@ -496,6 +535,19 @@ def test_the_fallbacks_question_is_answered_to_the_fallback() -> None:
     assert held.said(1)[-1] == "Shall I go forward?"
     assert [each.arguments for each in held.of(Command)] == [{"distance_m": 1.0}]
     assert [ask.turn for ask in held.asks() if ask.purpose == "reply"] in ([1], [])
+
+
+@pytest.mark.parametrize("answer", ["yes", "no", "what is that"])
+def test_a_model_that_wishes_one_thing_at_every_turn_does_not_nag(answer: str) -> None:
+    def driven(ask: Ask) -> Tokens:
+        return Tokens(f"You said: {asked(ask)}.", (("move", {"distance_m": 1.0}),))
+
+    talk = ["come closer", answer, "yes", "how late is it", "tell me a joke", "yes", "go forward one metre", "and now"]
+    held = hold([typed(100 + 7000 * place, text) for place, text in enumerate(talk)], driven)
+    assert [say.turn for say in held.of(Say) if say.text == "Shall I go forward one metre?"] == [1]
+    assert [each.turn for each in held.of(Command)] == ([2, 7] if answer == "yes" else [7])
+    for turn, text in enumerate(talk[2:], start=3):
+        assert f"You said: {text}." in held.said(turn)
 
 
 def test_what_is_forbidden_meanwhile_is_not_done_on_a_yes() -> None:

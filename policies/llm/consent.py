@@ -22,9 +22,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from policies.intents import FORBIDDEN, IntentsPolicy
+from policies.llm.lately import WHILE_NS, Lately
 from policies.llm.naming import question
 from policies.scene import MS, Said, Snapshot, Spoken
-from streams.clock import SECOND
 from streams.types import Action, Call, Command, Halt, Offer, Say, TurnCommitted
 
 ALIKE = 0.01
@@ -36,7 +36,7 @@ LATER = 2
 IN_VAIN = 3
 """After so many questions in a row without a yes nobody is asked for a while, unless a person's own words ask for
 something: a model cannot wear anybody down."""
-WHILE_NS = 60 * SECOND
+ALREADY = "already, a moment ago, and is not asked again: answer what was said; who wants it can order it plainly"
 
 
 class Verdict(Struct, frozen=True):
@@ -70,6 +70,8 @@ class Consent:
         self._open: _Open | None = None
         self._turn = -1  # the turn whose own words are in `_left`
         self._left: list[Call | Command] = []  # what they ask for and has not been done
+        self._unclear: Sequence[Call | Command] = ()  # what they ask for but were not heard clearly enough
+        self._lately = Lately()
         self._next: list[_Open] = []  # what is asked after that, one by one
         self._in_vain = 0
         self._asked_ns = 0  # when the person spoke to whom the last question was an answer
@@ -89,7 +91,7 @@ class Consent:
 
         One that is to be asked about ("ask") is kept until the person's next turn: the caller says the question and
         nothing after it. "refuse": nobody spoke, the words were not for the agent, the arguments are out of range or
-        cannot be named, or it is asked about later: one question at a time.
+        cannot be named, it was asked about or done a moment ago, or it is asked about later: one question at a time.
         """
         if self._open is not None and self._open.turn != turn.turn:
             self.forget()
@@ -103,31 +105,43 @@ class Consent:
             return Verdict("refuse", wrong)
         if self._turn != turn.turn:
             self._turn, self._left = turn.turn, list(self._intents.wanted(turn))
+            # surer than any `confirm_below`, and all of it: this can only lead to a question
+            self._unclear = [] if self._left else self._intents.wanted(replace(turn, confidence=math.inf, words=()))
         for place, wanted in enumerate(self._left):
             if covers(wanted, action):
                 del self._left[place]
                 self._in_vain = 0
+                self._lately.note(question(offer, action), "it was begun", turn)
                 return Verdict("do")
         return self._ask(offer, action, turn)
 
     def _ask(self, offer: Offer, action: Call | Command, turn: TurnCommitted) -> Verdict:
         if turn.start_ns - self._asked_ns > WHILE_NS:
             self._in_vain = 0
-        if self._in_vain >= IN_VAIN:
-            return Verdict("refuse", "the person was asked several times without a yes, and must say it plainly")
         asked = question(offer, action)
         if asked is None:
             return Verdict("refuse", "the person must agree, and this is too much to ask about in one question")
+        lately = self._lately.of(asked, turn)
+        if lately and self._open is None and not any(covers(wanted, action) for wanted in self._unclear):
+            return Verdict("refuse", f"{lately} {ALREADY}")
+        if self._in_vain >= IN_VAIN:
+            return Verdict("refuse", "the person was asked several times without a yes, and must say it plainly")
         speaker = str(turn.evidence.get("speaker", ""))
         wish = _Open(offer, action, digest(action), asked, turn.turn, speaker)
         if self._open is None:
-            self._open, self._asked_ns = wish, turn.start_ns
+            self._asked_ns = turn.start_ns
             self._in_vain += 1
-            return Verdict("ask", asked)
+            return Verdict("ask", self._put(wish, turn))
         if wish.digest not in [each.digest for each in (self._open, *self._next)] and len(self._next) < LATER:
             self._next.append(wish)
             return Verdict("refuse", "not yet: the person is asked about it after the first one")
         return Verdict("refuse", "the person is being asked about something already, one thing at a time")
+
+    def _put(self, wish: _Open, turn: TurnCommitted) -> str:
+        """The question about `wish`, which is said in answer to `turn` and waits for a yes from now on."""
+        self._open = replace(wish, turn=turn.turn)
+        self._lately.note(wish.question, "the person was asked", turn)
+        return wish.question
 
     def hear(self, turn: TurnCommitted) -> Sequence[Action] | None:
         """What follows from the person's next turn; None if it is to be answered as any other.
@@ -145,13 +159,15 @@ class Consent:
         if waiting is None and not moving:
             return None
         said = self._intents.plainly(turn)
+        if waiting is not None and said != "no" and not _heard(waiting, scene):
+            self._lately.forget(waiting.question)  # a question that was cut off has not been asked
         if said == "no":
             return [*([Halt("forbidden")] if moving else ()), Say(FORBIDDEN)]
         if said != "yes" or waiting is None or not self._answers(waiting, turn, scene):
             return None
         if turn.confidence < self._intents.config.yes_above or not _heard(waiting, scene):
-            self._open, self._next = replace(waiting, turn=turn.turn), later
-            return [Say(waiting.question)]
+            self._next = later
+            return [Say(self._put(waiting, turn))]
         self._in_vain = 0
         if digest(waiting.action) != waiting.digest:
             return None
@@ -159,11 +175,12 @@ class Consent:
         if isinstance(action, Command):
             origin: Literal["text", "speech"] = "text" if turn.reason == "typed" else "speech"
             action = replace(action, origin=origin, confidence=turn.confidence)
+        self._lately.note(waiting.question, "it was begun", turn)
         if not later:
             return [Say("All right."), action]
-        self._open, self._next = replace(later[0], turn=turn.turn), later[1:]
+        self._next = later[1:]
         self._in_vain += 1
-        return [Say("All right."), action, Say(self._open.question)]
+        return [Say("All right."), action, Say(self._put(later[0], turn))]
 
     def _answers(self, waiting: _Open, turn: TurnCommitted, scene: Snapshot) -> bool:
         """Whether a yes in `turn` can be meant for the question: the last thing said, lately, of what is there still,
@@ -242,5 +259,6 @@ def _asked(waiting: _Open, scene: Snapshot) -> tuple[Spoken | None, Said | None]
 
 def _heard(waiting: _Open, scene: Snapshot) -> bool:
     """Whether every word of the question has left the loudspeaker."""
-    _, said = _asked(waiting, scene)
-    return said is not None and (said.status == "done" or len(said.heard) >= len(said.meant.split()))
+    turns = [each for each in scene.events if isinstance(each, Spoken) and each.turn == waiting.turn]
+    says = [said for each in turns for said in each.says if said.meant == waiting.question]
+    return bool(says) and (says[-1].status == "done" or len(says[-1].heard) >= len(says[-1].meant.split()))
