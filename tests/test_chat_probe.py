@@ -25,6 +25,33 @@ def probed(play: Play, models: Any = ("tiny-1", "tiny-2"), patience_s: float = 1
     return run(main())
 
 
+def answered(reply: bytes, **more: Any) -> Probe:
+    """What is found of a server that says `reply` to everybody, and hangs up."""
+
+    async def say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1 << 16)
+        writer.write(reply)
+        writer.close()
+
+    async def main() -> Probe:
+        server = await asyncio.start_server(say, "127.0.0.1", 0)
+        async with server:
+            url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+            return await probe(settings(url, **more), 10)
+
+    return run(main())
+
+
+class Unlisting(ModelServer):
+    """A server that does not tell everybody which models it has."""
+
+    async def _answer(self, line: Line) -> None:
+        if self.asked[-1][0].startswith("GET"):
+            line.whole(403, {"error": {"message": "missing scope: models.read"}})
+        else:
+            await super()._answer(line)
+
+
 def finding(found: Probe, name: str) -> Finding:
     return next(each for each in found.findings if each.name == name)
 
@@ -119,8 +146,81 @@ def test_a_key_that_is_wrong_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         line.whole(401, {"error": {"message": "no such key: sk-not-to-be-seen"}})
 
     found = probed(closed, key_env="A_KEY")
-    assert "A_KEY" in finding(found, "llm answer").detail
+    problem = finding(found, "llm key")
+    assert "A_KEY" in problem.detail and "export A_KEY=" in problem.mend
+    assert [each for each in found.findings if not each.ok] == [problem]
     assert "sk-not" not in repr(found)
+
+
+@pytest.mark.parametrize("model", ["", "tiny-1"])
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_key_is_the_one_problem_where_nothing_is_told_without(status: int, model: str) -> None:
+    reply = json.dumps({"error": {"message": "who are you?"}}).encode()
+    found = answered(b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n%s" % (status, len(reply), reply), model=model)
+    (problem,) = [each for each in found.findings if not each.ok]
+    assert problem.name == "llm key" and "who are you?: it wants a key" in problem.detail
+    assert "export VISAVIS_LLM_KEY=" in problem.mend
+
+
+def test_a_key_that_may_ask_and_not_list_is_good() -> None:
+    async def main() -> Probe:
+        async with Unlisting(able()) as server:
+            return await probe(settings(server.url, model="tiny-1"), 10)
+
+    found = run(main())
+    assert found.ok and "lists no models (HTTP 403)" in finding(found, "llm server").detail
+
+
+PAGE = b"<!doctype html><title>Welcome</title>"
+
+
+@pytest.mark.parametrize(
+    ("reply", "words", "mend"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(PAGE), PAGE), "a web page", "/v1"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nwelcome", "broken JSON", "/v1"),
+        (
+            b"HTTP/1.1 308 X\r\nLocation: https://me:secret@far/api/v1/models?k=secret\r\nContent-Length: 0\r\n\r\n",
+            "points elsewhere (HTTP 308): give 'https://far/api/v1'", "--llm",
+        ),
+        (b"HTTP/1.1 302 X\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "/login'", "--llm"),
+        (b"SSH-2.0-OpenSSH_9.9\r\n", "closed the connection without an answer", "port"),
+        (b"\x00\xff\x15\x03\x01\x00\x02\x02\x50", "does not answer in HTTP", "port"),
+        (b"", "closed the connection without an answer", "log"),
+        (b"HTTP/1.1 503 X\r\nContent-Length: 0\r\n\r\n", "HTTP 503", "log"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("model", ["", "tiny-1"])
+def test_what_is_no_server_of_models_is_one_problem(reply: bytes, words: str, mend: str, model: str) -> None:
+    found = answered(reply, model=model)
+    (problem,) = found.findings
+    assert not problem.ok and not found.reachable
+    assert words in problem.detail and mend in problem.mend
+    assert "secret" not in repr(problem)
+
+
+def test_an_answer_in_one_piece_is_a_problem_and_a_short_one_is_not() -> None:
+    async def whole(line: Line) -> None:
+        line.stream("one two three four five six seven eight nine ten")
+
+    async def short(line: Line) -> None:
+        line.stream("Yes.")
+
+    async def held(line: Line) -> None:  # by a proxy that lets it go at the end
+        await asyncio.sleep(1.0)
+        line.head()
+        for word in ("one two ", "three four ", "five six ", "seven eight "):
+            line.send(event(chunk(word)))
+            await line.writer.drain()
+            await asyncio.sleep(0)
+        line.send(event(chunk(finish="stop")) + DONE)
+        line.end()
+
+    for play in (whole, held):
+        found = probed(play, tools=False)
+        assert not found.streams and not finding(found, "llm streaming").ok
+    found = probed(short, tools=False)
+    assert found.streams and "too short" in finding(found, "llm streaming").detail
 
 
 def test_the_picture_is_one() -> None:

@@ -83,6 +83,11 @@ class ChatModel:
         """The server's address, as it may be shown."""
         return str(self._endpoint)
 
+    @property
+    def key_env(self) -> str:
+        """The environment variable that its key is from, or would be."""
+        return self._endpoint.key_env
+
     def redacted(self, text: str) -> str:
         """`text` without what is secret."""
         return self._endpoint.redacted(text)
@@ -243,11 +248,8 @@ class ChatModel:
 
     async def _hint(self, status: int) -> str:
         """What to do about it."""
-        if status in (401, 403):
-            used = self._endpoint.key_from
-            if used:
-                return f": the key in the environment variable {used} is not taken."
-            return f": it wants a key, in the environment variable {self._config.key_env}."
+        if keyed := self._endpoint.keyed(status):
+            return keyed
         if status != 404:
             return "."
         try:

@@ -51,7 +51,7 @@ class EndpointError(PolicyError):
 class Endpoint:
     """A server, with a pool of kept connections. `str()` is its address as it may be shown: no name, password, query.
 
-    key_from: environment variable that the key is from, "" if there is none
+    key_from: environment variable that the key is from, "" if there is none;  key_env: that it is or would be from
 
     Raises `EndpointError` for an address that is none, for a key that cannot be sent, and where there is no key for a
     server known to want one; `DependencyMissing` without httpx2.
@@ -70,6 +70,7 @@ class Endpoint:
         self._port = parts.port or (443 if parts.scheme == "https" else 80)
         self._base = (parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), parts.query)
         self._key, self.key_from = _key(config, self.host)
+        self.key_env = self.key_from or config.key_env
         self._secrets = Secrets(self._key, config.url)
         headers = {"accept": "text/event-stream, application/json", "accept-encoding": "identity"}
         auth = None
@@ -109,12 +110,20 @@ class Endpoint:
         """`text` without the key: some servers repeat it in what they complain of."""
         return self._secrets.masked(text)
 
+    def keyed(self, status: int) -> str:
+        """What to say behind a failure of that status about the key; "" if it is not about keys."""
+        if status not in (401, 403):
+            return ""
+        if self.key_from:
+            return f": the key in the environment variable {self.key_from} is not taken."
+        return f": it wants a key, in the environment variable {self.key_env}."
+
     def elsewhere(self, response: Any, path: str) -> Failure:
         """What a redirect comes to: it is told, and not followed. path: that was asked for"""
         place = urljoin(str(response.request.url), response.headers.get("location", ""))
         place = short(anonymous(place).rstrip("/").removesuffix(path))
         told = f"{self.label} points elsewhere (HTTP {response.status_code})"
-        return Failure("refused", f"{told}: give {self.redacted(place)!r} as llm.url.")
+        return Failure("refused", f"{told}: give {self.redacted(place)!r} as llm.url.", status=response.status_code)
 
     @asynccontextmanager
     async def posted(
@@ -137,7 +146,7 @@ class Endpoint:
             text = await self.text(response, _MOST_LISTING)
             if status != 200:
                 now, told = self._clock.wall(self._clock.now()), self.redacted(text.decode(errors="replace"))
-                raise of_status(status, response.headers, complaint(told.encode()), now)
+                raise of_status(status, response.headers, complaint(told.encode()), now, self.keyed(status))
             if text.lstrip()[:1] == b"<":
                 raise Failure("malformed", _PAGE.format(self.label), again=False)
             listing = decode(text)

@@ -23,6 +23,7 @@ class Failure(VisavisError):
 
     kind: as in `Answered.error`;  timeout: a wait was over
     retry_after_ms: as the server wished;  again: whether it makes sense to ask once more
+    status: of HTTP, if it is one that is told
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class Failure(VisavisError):
         timeout: bool = False,
         retry_after_ms: float | None = None,
         again: bool | None = None,
+        status: int = 0,
     ) -> None:
         self.kind: Kind = kind
         self.timeout = timeout
+        self.status = status
         self.retry_after_ms = retry_after_ms
         self.again = kind in _AGAIN if again is None else again
         super().__init__(message)
@@ -93,19 +96,23 @@ def of_error(body: Any) -> Failure:
     return Failure("server", f"the server failed: {text}")
 
 
-def of_status(status: int, headers: Mapping[str, str], body: Any, now: datetime) -> Failure:
-    """The failure that an HTTP status other than 2xx means. now: wall time, against which dates are reckoned"""
+def of_status(status: int, headers: Mapping[str, str], body: Any, now: datetime, hint: str = "") -> Failure:
+    """The failure that an HTTP status other than 2xx means.
+
+    now: wall time, against which dates are reckoned;  hint: what to say behind it
+    """
     text = said(body)
     told = f"HTTP {status}" + (f": {text}" if text else "")
+    told = told.rstrip(".") + hint if hint else told
     wish = retry_after_ms(headers, now)
     if status == 429:
         empty = "insufficient_quota" in code(body)
         hint = " (see to the account: asking again does not help)" if empty else ""
         return Failure("rate_limit", f"the server takes no more for now, {told}{hint}", retry_after_ms=wish,
-                       again=not empty)  # fmt: skip
+                       again=not empty, status=status)  # fmt: skip
     if status >= 500 or status in (408, 425):
-        return Failure("server", f"the server failed with {told}", retry_after_ms=wish)
-    return Failure("refused", f"the server refuses the request with {told}")
+        return Failure("server", f"the server failed with {told}", retry_after_ms=wish, status=status)
+    return Failure("refused", f"the server refuses the request with {told}", status=status)
 
 
 def retry_after_ms(headers: Mapping[str, str], now: datetime) -> float | None:

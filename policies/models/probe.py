@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from policies.errors import PolicyError
 from policies.llm.settings import LlmConfig
 from policies.models.chat import ChatModel
-from policies.models.failures import Failure
+from policies.models.failures import Failure, of_key
+from policies.models.finding import Finding
 from streams.clock import SECOND, Clock, run
 from streams.errors import DependencyMissing
 from streams.packet import Packet
@@ -30,6 +31,9 @@ PATIENCE_S = 120.0
 """How long all of it may take."""
 TOKENS = 64
 _SLOW_MS = 1500
+_FEW = 4  # words: an answer of fewer may come in one piece
+_AT_ONCE = 0.02  # of the time to the first token: pieces that all come in less were held back by somebody
+_NO_LIST = (400, 404, 405, 410, 501)  # of HTTP: from a server that can do without a list of models
 _TOOL = {
     "type": "function",
     "function": {
@@ -42,15 +46,6 @@ _TOOL = {
         },
     },
 }
-
-
-class Finding(Struct, frozen=True):
-    """One finding, as the doctor has them. ok: nothing needs mending;  mend: what mends it, or adds to it"""
-
-    name: str
-    ok: bool
-    detail: str
-    mend: str = ""
 
 
 class Probe(Struct, frozen=True):
@@ -126,7 +121,13 @@ class _Asking:
         self._told.append((t, data))
 
     def found(self, name: str, ok: bool, detail: str, mend: str = "") -> None:
-        self.findings.append(Finding(name, ok, detail, mend))
+        self.findings.append(Finding(name, ok, self.model.redacted(detail), mend))
+
+    def refused(self, name: str, detail: str, mend: str) -> None:
+        """A problem, which may be that of the key."""
+        if of_key(detail):
+            name, mend = "llm key", f"export {self.model.key_env}=...   # a key of this server"
+        self.found(name, False, detail, mend)
 
     async def all(self) -> None:
         if await self._listing() and await self._answers():
@@ -156,12 +157,8 @@ class _Asking:
             async with asyncio.timeout(limit / 1000):
                 names = await self.model.models()
         except Failure as failure:
-            if failure.kind == "connect":
-                self.found(
-                    "llm server", False, str(failure), "start it (such as: ollama serve), or give another --llm URL"
-                )
+            if not self._unlisted(failure):
                 return False
-            self.found("llm server", True, f"{self.probe.url} is there, and lists no models: {failure}")
             names = []
         except TimeoutError:
             self.found("llm server", False, f"no answer from {self.probe.url} in {limit / 1000:g} s",
@@ -180,17 +177,37 @@ class _Asking:
                        f"--model {names[0]} (or, with Ollama: ollama pull {chosen})")  # fmt: skip
         return True
 
+    def _unlisted(self, failure: Failure) -> bool:
+        """Whether a server whose models cannot be listed is asked all the same."""
+        url, told = self.probe.url, str(failure)
+        if failure.status in (401, 403) and self.config.model:  # some keys may ask, and not list
+            self.found("llm server", True, f"{url} is there, and lists no models (HTTP {failure.status})")
+            return True
+        if failure.status in _NO_LIST or told.endswith("is no list of models."):
+            self.found("llm server", True, f"{url} is there, and lists no models: {told}")
+            return True
+        mends = {
+            "connect": "start it (such as: ollama serve), or give another --llm URL",
+            "malformed": "see whether it is the right address: mostly it ends with /v1, on a port of its own",
+            "refused": "give the address of the API itself by --llm",
+        }
+        mend = mends.get(failure.kind, "see the log of the server, and whether it is the right port")
+        if "SSL" in told:
+            mend = "http:// in place of https://, if the server does not encrypt; else see to its certificate"
+        self.refused("llm server", told, mend)
+        return False
+
     async def _answers(self) -> bool:
         """Whether it answers, how fast, and in pieces."""
         config = self.config
         outcome, result = await self._ask("Say hello.")
         if outcome.status != "done":
-            self.found("llm answer", False, outcome.detail, "see the log of the server, and docs/models.md")
+            self.refused("llm answer", outcome.detail, "see the log of the server, and docs/models.md")
             return False
         loading = result.first_ms or 0.0
         outcome, result = await self._ask("Count from one to twenty, in words.")
         if outcome.status != "done":
-            self.found("llm answer", False, f"its second answer: {outcome.detail}", "see the log of the server")
+            self.refused("llm answer", f"its second answer: {outcome.detail}", "see the log of the server")
             return False
         deltas = self._deltas()
         if not deltas or result.first_ms is None:
@@ -199,9 +216,10 @@ class _Asking:
         took = (deltas[-1][0] - deltas[0][0]) / SECOND
         tokens = result.output_tokens or len(deltas)
         speed = tokens / took if len(deltas) > 2 and took > 0 else None
-        self.probe = replace(
-            self.probe, streams=len(deltas) > 1 or tokens < 4, first_ms=result.first_ms, tokens_per_s=speed
-        )
+        words = len("".join(delta.text + delta.thought for _, delta in deltas).split())
+        held = words >= 2 * _FEW and took * 1000 < _AT_ONCE * result.first_ms
+        streams = (len(deltas) > 1 and not held) or max(words, result.output_tokens or 0) < _FEW
+        self.probe = replace(self.probe, streams=streams, first_ms=result.first_ms, tokens_per_s=speed)
         told = f"{result.model}: first token after {result.first_ms:.0f} ms"
         told += f", then {speed:.0f} tokens/s" if speed else ""
         slow = result.first_ms > min(_SLOW_MS, config.first_token_ms)
@@ -216,7 +234,8 @@ class _Asking:
             self.found("llm streaming", False, "the answer comes all at once: the voice can only begin at its end",
                        "switch streaming on, or the buffering of a proxy in between off")  # fmt: skip
         else:
-            self.found("llm streaming", True, f"{len(deltas)} pieces")
+            short = f"its answer is too short to tell: {words} word{'s' if words != 1 else ''} in one piece"
+            self.found("llm streaming", True, f"{len(deltas)} pieces" if len(deltas) > 1 else short)
         return True
 
     async def _tools(self) -> None:
