@@ -467,6 +467,15 @@ def test_a_question_that_was_cut_off_may_be_asked_again(person: Person) -> None:
     assert person.consent.weigh(MOVE, go(1.0), person.says("over here please")).does == "ask"
 
 
+def test_a_question_to_which_the_yes_came_too_late_may_be_asked_again(person: Person) -> None:
+    person.asked()
+    person.number += 1
+    person.hears("Your tea is ready.")
+    late = person.says("yes")
+    assert person.consent.hear(late) is None
+    assert person.consent.weigh(MOVE, go(1.0), late).does == "ask"
+
+
 @pytest.mark.parametrize(("below", "confidence"), [(0.8, 0.6), (1.1, 1.0)])
 def test_who_asks_for_it_again_is_asked_again(below: float, confidence: float) -> None:
     person = Person(confirm_below=below)

@@ -159,8 +159,9 @@ class Consent:
         if waiting is None and not moving:
             return None
         said = self._intents.plainly(turn)
-        if waiting is not None and said != "no" and not _heard(waiting, scene):
-            self._lately.forget(waiting.question)  # a question that was cut off has not been asked
+        if waiting is not None and (said == "yes" or (said != "no" and not _heard(waiting, scene))):
+            # one that was cut off has not been asked; a yes that is too late for it deserves another
+            self._lately.forget(waiting.question)
         if said == "no":
             return [*([Halt("forbidden")] if moving else ()), Say(FORBIDDEN)]
         if said != "yes" or waiting is None or not self._answers(waiting, turn, scene):
