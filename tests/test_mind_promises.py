@@ -251,6 +251,20 @@ def test_a_policy_that_yields_what_is_no_action_is_told_so(wrong: str) -> None:
     assert fault.error == "PolicyError" and ("Say('hello')" in fault.message or "async generator" in fault.message)
 
 
+def test_news_does_not_take_a_question_away() -> None:
+    @tool(risky=True)
+    def unlock(door: str) -> str:
+        """Unlock a door."""
+        return f"{door} is open"
+
+    calls = (("unlock", {"door": "front"}), ("unlock", {"door": "back"}))
+    scene = [typed(100, "let them in"), typed(6000, "yes"), typed(12_000, "yes")]
+    held = hold(scene, [Tokens(calls=calls), "Both are open."], tools=[unlock], tail_ms=9000)
+    assert [call.arguments["door"] for call in held.of(Call)] == ["front", "back"]
+    assert "Both are open." in held.said()
+    nothing_left(held)
+
+
 def test_after_a_question_of_the_fallback_the_model_has_its_turns_again() -> None:
     scene = [typed(100, "turn left"), typed(60_000, "tell me a joke")]
     held = hold(scene, [Tokens(fails="server"), "A horse walks into a bar."], "policy.confirm_below=1.0", tail_ms=6000)

@@ -52,6 +52,8 @@ from streams.types import (
 )
 
 EXCUSE_NS = 60 * SECOND
+QUESTION_NS = 20 * SECOND
+"""How long news waits for the answer to a question."""
 
 
 class Fallback(Policy, Protocol):
@@ -112,6 +114,7 @@ class LlmPolicy:
         self._newest_action: Call | Command | None = None
         self._voiced: dict[int, int] = {}  # turns of what is being said, by number
         self._excused: int | None = None
+        self._question_ns: int | None = None
 
     # --- what it takes note of
 
@@ -147,10 +150,19 @@ class LlmPolicy:
         self._backchannels.observe(packet)
         self._greeter.observe(packet)
         greets = self.manner.proactivity == "greets" and self._greeter.wants
+        waits = self._question_waits()
         self.wants_floor = self.fallback.wants_floor or (
-            (greets or self.promises.pressing(self.now)) and not self.breaker.open(self.now)
+            (greets or self.promises.pressing(self.now)) and not waits and not self.breaker.open(self.now)
         )
         self.bell.ring()
+
+    def _question_waits(self) -> bool:
+        """Whether a yes may still come: what the agent says before that would take the question away."""
+        if not self.consent.pending:
+            self._question_ns = None
+        elif self._question_ns is None:
+            self._question_ns = self.now
+        return self._question_ns is not None and self.now - self._question_ns < QUESTION_NS
 
     def _asked(self, ask: Ask) -> None:
         self._newest = self._answers[ask.id] = Answer(ask)
