@@ -1,7 +1,8 @@
 """What is installed, whether it works, and the command that mends what does not: `visavis doctor`.
 
 Each look is a small function that returns `Check`s and raises nothing (`agent/checkup.py`); those at devices are in
-`agent/doctor_devices.py`. What is absent and can be done without is offered, what is broken is a problem.
+`agent/doctor_devices.py`, those at models that are asked in `agent/doctor_models.py`. What is absent and can be done
+without is offered, what is broken is a problem.
 """
 
 import platform
@@ -20,7 +21,6 @@ from rich.text import Text
 
 from agent.checkup import Check, here, probe, run
 from agent.doctor_devices import cameras, sound, sound_server
-from policies.llm.settings import LlmConfig
 from streams import models
 from streams.errors import VisavisError
 from streams.models import Entry
@@ -234,22 +234,6 @@ def disk(name: str, folder: Path, least_mb: int = FREE_MB) -> Check:
 
 def _existing(folder: Path) -> Path:
     return next((each for each in (folder, *folder.parents) if each.exists()), folder)
-
-
-def language_model(config: LlmConfig) -> Iterator[Check]:
-    """What the language model can do: it is asked. Takes as long as it takes to load the model, within bounds."""
-    if config.engine != "openai":
-        yield Check("language model", True, f"engine {config.engine}: only servers are asked")
-        return
-    from policies.models.probe import look  # noqa: PLC0415 - it needs a package
-
-    try:
-        found = look(config)
-    except VisavisError as error:
-        yield Check("language model", False, str(error))
-        return
-    for finding in found.findings:
-        yield Check(finding.name, finding.ok, finding.detail, finding.mend)
 
 
 # --- how to look

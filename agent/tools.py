@@ -88,9 +88,13 @@ def pull(name: str, console: Console) -> Path:
 def doctor(arguments: argparse.Namespace) -> int:
     """`visavis doctor`: exit 0 if healthy, 1 if something needs mending."""
     from agent import doctor as health
+    from agent import doctor_models as minds
 
     settings = configuration.load(Path(arguments.config) if arguments.config else None, arguments.set)
-    checks = [*health.checks(), *(health.language_model(settings.llm) if settings.policy.engine == "llm" else ())]
+    checks = health.checks()
+    if told := minds.asked(settings):
+        Terminal(stderr=True).print(told, markup=False, soft_wrap=True)
+    checks += minds.models(settings)
     if arguments.json:
         print(msgspec.json.encode(checks).decode())  # noqa: T201
     else:

@@ -24,10 +24,21 @@ from streams.topics import FEEDBACK
 from streams.types import Action, Answered, Ask, Delta, Fault, Outcome
 from streams.worker import Worker
 
-__all__ = ["LocalModel", "LocalModelError"]
+__all__ = ["LocalModel", "LocalModelError", "checked"]
 
 _EXTRA = ("chat_template_kwargs", "min_p", "repetition_penalty", "top_k", "top_p")
 _COLD = {"do_sample": False, "temperature": None, "top_p": None, "top_k": None, "min_p": None}
+
+
+def checked(config: LlmConfig) -> str:
+    """The folder or name of the model of `config`; nothing is loaded. Raises as `LocalModel` does."""
+    for package in ("torch", "transformers"):
+        if importlib.util.find_spec(package) is None:
+            raise DependencyMissing(package, "transformers", "a language model in this process", "llm.engine=openai")
+    if unknown := sorted(set(config.extra) - set(_EXTRA)):
+        known = ", ".join(_EXTRA)
+        raise LocalModelError(f"llm.extra has {unknown[0]!r}: a model in this process knows only {known}.")
+    return located(config.model)
 
 
 class LocalModel:
@@ -47,15 +58,7 @@ class LocalModel:
     accepts: tuple[type, ...] = (Ask,)
 
     def __init__(self, config: LlmConfig, publisher: Publisher, clock: Clock, pictures: Pictures | None = None) -> None:
-        for package in ("torch", "transformers"):
-            if importlib.util.find_spec(package) is None:
-                raise DependencyMissing(
-                    package, "transformers", "a language model in this process", "llm.engine=openai"
-                )
-        if unknown := sorted(set(config.extra) - set(_EXTRA)):
-            known = ", ".join(_EXTRA)
-            raise LocalModelError(f"llm.extra has {unknown[0]!r}: a model in this process knows only {known}.")
-        self._place = located(config.model)
+        self._place = checked(config)
         folder = Path(self._place)
         self._called = folder.resolve().name if folder.is_dir() else self._place  # no path goes into recordings
         self._config = config

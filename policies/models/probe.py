@@ -90,7 +90,7 @@ async def probe(config: LlmConfig, patience_s: float = PATIENCE_S) -> Probe:
     try:
         asking = _Asking(config, patient)
     except (PolicyError, DependencyMissing) as error:
-        return Probe(url="", findings=(Finding("llm server", False, str(error)),))
+        return Probe(url="", findings=(_unusable(config, error),))
     limit = asyncio.timeout(patience_s)
     try:
         async with limit:
@@ -102,6 +102,15 @@ async def probe(config: LlmConfig, patience_s: float = PATIENCE_S) -> Probe:
     finally:
         await asking.model.aclose()
     return replace(asking.probe, findings=tuple(asking.findings))
+
+
+def _unusable(config: LlmConfig, error: PolicyError | DependencyMissing) -> Finding:
+    """What is wrong before anybody is asked."""
+    if isinstance(error, DependencyMissing):
+        return Finding("llm server", False, str(error), f"pip install 'visavis[{error.extra}]'")
+    if "key" in str(error).partition(":")[0]:
+        return Finding("llm key", False, str(error), f"export {config.key_env}=...   # a key of this server")
+    return Finding("llm server", False, str(error), "--llm URL, such as http://localhost:11434/v1")
 
 
 class _Asking:
