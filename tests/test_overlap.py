@@ -265,7 +265,9 @@ def test_a_stop_word_in_what_is_in_doubt_stops_the_agent_and_gets_no_other_answe
     late = [*faded(2500, [-27.0] * 12, "", partials=False)]
     late = [each for each in late if getattr(each[2], "final", False) is False]
     stop = Words(2, "stop", (), final=False)
-    log = converse([*ASK, *late, (3050, 3050, stop), (3120, 2884, msgspec.structs.replace(stop, final=True))], config=DOUBT)
+    log = converse(
+        [*ASK, *late, (3050, 3050, stop), (3120, 2884, msgspec.structs.replace(stop, final=True))], config=DOUBT
+    )
     assert [cut.reason for cut in log.of(OverlapCut)] == ["stop"]
     assert len(log.of(TurnCommitted)) == 1
     assert [drop.reason for drop in log.of(TurnDropped)] == ["no_words", "stop"]
