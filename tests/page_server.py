@@ -6,6 +6,7 @@ scene again and again (`--events x.ndjson` plays those of a recording instead).
 
 import argparse
 import asyncio
+import contextlib
 import io
 import json
 import math
@@ -362,7 +363,8 @@ class PageServer:
     def hang_up(self) -> None:
         """Cut every connection, as a lost network does."""
         for viewer in list(self._viewers):
-            self._run(self._viewers[viewer].close(1001))
+            with contextlib.suppress(WebSocketDisconnect):  # the page may have left by itself meanwhile
+                self._run(self._viewers[viewer].close(1001))
 
     # --- what a test says to the pages
 
