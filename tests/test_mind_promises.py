@@ -159,6 +159,18 @@ def test_an_empty_answer_is_not_met_with_silence_but_where_that_is_the_answer() 
     assert unasked.said() == ["Wait."]
 
 
+def test_what_a_model_does_in_silence_is_done() -> None:
+    rung = []
+
+    def ring() -> str:
+        """Ring."""
+        rung.append(True)
+        return "rung"
+
+    held = hold([typed(100, "ring")], [Tokens("<silence/>", calls=(("ring", {}),)), "<silence/>"], tools=[ring])
+    assert rung == [True] and held.said() == []
+
+
 def test_it_speaks_the_language_it_is_set_to() -> None:
     held = hold([typed(100, "hallo")], [Tokens("Es war einmal. Und da", fails="closed")], "language=de")
     assert held.said() == ["Es war einmal.", "Entschuldigung, ich habe den Faden verloren."]

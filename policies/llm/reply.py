@@ -49,7 +49,7 @@ class Reply:
         self._speech = Speakable(policy.language)
         self._acted: list[Outcome | None] = []  # what became of calls; None: not known
         self._moved = False
-        self._silent = False
+        self._silent = self._hushed = False  # nothing more is wanted of the answer; the model wants nothing said
         self._says, self._signs = says, 0
         self._rounds: list[Round] = []
         self._calls = 0
@@ -100,7 +100,7 @@ class Reply:
 
     def _for_silence(self) -> str:
         """What is said where the model has said nothing, and not that it wants to be silent."""
-        if self.said or self._unasked or (self._moved and not self._acted):
+        if self.said or self._hushed or self._unasked or (self._moved and not self._acted):
             return ""
         if not self._acted:
             return self._phrases.nothing
@@ -121,9 +121,8 @@ class Reply:
             if answer.over and answer.whole:
                 pieces += self._speech.finish()
             for piece in pieces:
-                if piece.silence:
-                    self._silent = True
-                    return
+                if piece.silence:  # it says nothing more, but may still call something
+                    self._hushed = True
                 if piece.text and touches(piece.text, policy.manner.forbidden_topics):
                     self._silent = True
                     yield self._say(Piece(self._phrases.rather_not))
