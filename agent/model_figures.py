@@ -59,7 +59,8 @@ def model_figures(packets: Iterable[Packet[Any]], price: PriceConfig | None = No
         return None
     answered = {number: _answered(ends.get(number)) for number in asks}
     drafts = {number for number, ask in asks.items() if ask.purpose == "draft"}
-    thrown = {number for number in drafts if number in withdrawn or asks[number].turn not in committed}
+    useless = withdrawn | {number for number, end in ends.items() if end.status in ("failed", "timeout", "refused")}
+    thrown = {number for number in drafts if number in useless or asks[number].turn not in committed}
     failed: dict[str, int] = {}
     for number, outcome in ends.items():
         if outcome.status in ("failed", "timeout", "refused"):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from agent import assembly, config
+from agent.model_figures import model_figures
 from agent.replay import Replay
 from agent.replaying import perform
 from agent.session import Log
@@ -157,6 +158,15 @@ def test_an_empty_answer_is_not_met_with_silence_but_where_that_is_the_answer() 
     assert hold([typed(100, "ring")], [Tokens(calls=(("ring", {}),)), ""], tools=[ring]).said() == ["Done."]
     unasked = hold([typed(100, "the mail")], [Tokens(calls=(("slow", {}),)), "Wait.", ""], tools=[slow], tail_ms=12_000)
     assert unasked.said() == ["Wait."]
+
+
+def test_a_draft_that_failed_became_no_answer() -> None:
+    said = spoken(1, 300, 1500, "how do rainbows come about")
+    held = hold(said, lambda ask: Tokens(fails="connect", first_ms=5), "llm.broken_after=1")
+    figures = model_figures(held.packets)
+    assert figures is not None and figures.drafts >= 1 and figures.drafts_taken == 0
+    drafts = [ask.id for ask in held.asks() if ask.purpose == "draft"]
+    assert {each.id for each in held.of(Withdraw)} == set(drafts)
 
 
 def test_what_a_model_does_in_silence_is_done() -> None:

@@ -59,6 +59,8 @@ class Reply:
         """Ask, speak, call, and ask again with the results, until the model has nothing more to do."""
         policy, turn = self._policy, self._turn
         if policy.breaker.open(policy.now):
+            for action in policy.drafts.drop("the model has failed", policy.now):
+                yield action
             async with aclosing(self._fall_back("it failed several times, and is left alone for a while")) as actions:
                 async for action in actions:
                     yield action
