@@ -15,6 +15,7 @@ from agent.parts import kept, models_of, sentences, with_fusion
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
 from embodied.mcp import McpSection, McpTools, require
+from embodied.ports import Connected
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
 from embodied.tools import default_tools
@@ -101,7 +102,8 @@ class AgentBody:
         actuators: list[Any] = [speech, toolbox]
         if config.body.motion != "none":
             make = registry.find("actuators", config.body.motion, "body.motion")
-            actuators.append(make(config, publisher, clock))
+            made = make(config, publisher, clock)
+            actuators += made if isinstance(made, Sequence) else [made]
         if mind is not None:
             actuators.append(mind.model)
         if self.sees and self._mind is not None and self._mind.looks:
@@ -112,11 +114,14 @@ class AgentBody:
         toolbox.begin()  # it tells what it offers, now and whenever that changes
         body = Body(actuators)
         async with speaker.device(), McpTools(self._mcp, toolbox, publisher, clock), asyncio.TaskGroup() as group:
-            warming = group.create_task(_warm(actuators, clock), name="warming up")
+            around = [group.create_task(_warm(actuators, clock), name="warming up")]
+            serving = [each for each in actuators if isinstance(each, Connected)]
+            around += [group.create_task(each.serve(), name=f"serving {each.name}") for each in serving]
             try:
                 await body.run(lane, publisher, clock)
             finally:
-                warming.cancel()
+                for task in around:
+                    task.cancel()
                 await body.aclose()
 
     def _simulated(self, publisher: Publisher, clock: Clock, rate: int) -> Speaker:

@@ -44,6 +44,8 @@ from streams.types import (
     Resume,
     Say,
     SensesEnded,
+    Steer,
+    Steered,
     StopPressed,
     TurnCommitted,
     TurnDropped,
@@ -174,8 +176,10 @@ class Conductor:
                 self._stop(NOBODY, word)
                 self.policy.observe(packet)
                 return
-            case StopPressed():
-                self._stop(NOBODY, "pressed")
+            case StopPressed(latch=latch):
+                self._stop(NOBODY, "pressed", latch=latch)
+            case Steered() as hand:
+                self._act(Steer(hand.vx, hand.vy, hand.wz, hand.robot))
             case Adjusted(manner=manner):
                 self.turns.manner = manner
             case Fault(error=error) if error == INTERRUPTED:
@@ -201,10 +205,10 @@ class Conductor:
             if turn is not None:
                 self._decide([turn])
 
-    def _stop(self, segment: int, word: str) -> None:
+    def _stop(self, segment: int, word: str, *, latch: bool = False) -> None:
         """The reflex: no model is asked. The body stops first, then the voice."""
         decisions = self.turns.stop(segment, self._now)
-        self._act(Halt(word))
+        self._act(Halt(word, latch=latch))
         self._decide(decisions)
 
     def _interrupt(self) -> None:

@@ -23,6 +23,7 @@ from agent.realtime.limits import RealtimeConfig
 from agent.settings import apply, build, prune, read_toml
 from agent.wyoming.settings import WyomingConfig
 from embodied.mcp import McpSection
+from embodied.remote.settings import RobotConfig
 from embodied.voices.espeak import Espeak
 from policies.intents import IntentsConfig
 from policies.llm.settings import LlmConfig
@@ -123,7 +124,7 @@ class SpeakerSection(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class BodySection(Struct, frozen=True, forbid_unknown_fields=True):
-    """What moves. motion: "simulated" (a small base that exists only in time) or "none"."""
+    """What moves. motion: "simulated" (a small base that exists only in time), "mqtt" (section `robot`) or "none"."""
 
     motion: str = "simulated"
 
@@ -160,6 +161,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True):
     realtime: RealtimeConfig = field(default_factory=RealtimeConfig)
     wyoming: WyomingConfig = field(default_factory=WyomingConfig)
     body: BodySection = field(default_factory=BodySection)
+    robot: RobotConfig = field(default_factory=RobotConfig)
     onnx: OnnxSection = field(default_factory=OnnxSection)
 
     def text(self) -> str:
@@ -174,7 +176,7 @@ OF_THE_SENSES = frozenset(
 # So do these keys, because the recogniser listens for the sentences and believes stop words sooner.
 KEYS_OF_THE_SENSES = frozenset({"policy.sentences", "policy.builtin", "reflex.words"})
 # And which change what the body does: a what-if on one of these cannot believe the recorded feedback.
-OF_THE_BODY = frozenset({"voice", "speaker", "loudspeaker", "body"})
+OF_THE_BODY = frozenset({"voice", "speaker", "loudspeaker", "body", "robot"})
 
 
 # Section and key of a text that a recording keeps, and the keys that ask for another.

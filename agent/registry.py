@@ -26,7 +26,7 @@ KINDS: dict[str, str] = {
     "policies": "(config: Config, wall: Callable[[int], datetime]) -> Policy",
     "models": "(config: LlmConfig, publisher: Publisher, clock: Clock, pictures: Pictures) -> Actuator",
     "voices": "(config: Config) -> Voice",
-    "actuators": "(config: Config, publisher: Publisher, clock: Clock) -> Actuator",
+    "actuators": "(config: Config, publisher: Publisher, clock: Clock) -> Actuator, or several",
     "tools": "the function itself, as `embodied.toolbox.tool` takes it, or a `Tool`",
 }
 
@@ -42,7 +42,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "policies": {"intents": "agent.parts:intents", "llm": "agent.parts:llm", "realtime": "agent.parts:realtime"},
     "models": {"openai": "agent.parts:chat_model", "transformers": "agent.parts:local_model"},
     "voices": {"espeak": "agent.parts:espeak", "tones": "agent.parts:tones"},
-    "actuators": {"simulated": "agent.parts:simulated_base"},
+    "actuators": {"simulated": "agent.parts:simulated_base", "mqtt": "agent.robots.bodies:remote_bodies"},
     "tools": {},
 }
 

@@ -8,12 +8,27 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol, TypeAlias, assert_never
 
-from embodied.ports import Actuator
+from embodied.ports import Actuator, Choosy, Latching, Steerable
 from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
-from streams.types import Action, Ask, Call, Command, Declined, Fault, Halt, Hush, Outcome, Pause, Resume, Say, Withdraw
+from streams.types import (
+    Action,
+    Ask,
+    Call,
+    Command,
+    Declined,
+    Fault,
+    Halt,
+    Hush,
+    Outcome,
+    Pause,
+    Resume,
+    Say,
+    Steer,
+    Withdraw,
+)
 
 Task: TypeAlias = Say | Call | Command | Ask
 
@@ -60,7 +75,8 @@ class _Running:
 class Body:
     """Dispatches the actions of a session.
 
-    actuators: each action goes to the first that accepts its class; `Pause`, `Resume`, `Hush` and `Halt` go to all.
+    actuators: each action goes to the first that accepts its class and, if it is `Choosy`, takes the action itself;
+        `Pause`, `Resume`, `Hush` and `Halt` go to all.
 
     Exactly one `Outcome` is published for every `Say`, `Call`, `Command` and `Ask`, also for those that no actuator
     takes ("refused"), that come after their turn was cut ("fenced"), or that the end of the session cuts short ("cut").
@@ -124,11 +140,17 @@ class Body:
                     if isinstance(running.action, Command):
                         running.end(f"halted: {action.reason}" if action.reason else "halted")
                 for actuator in self.actuators:  # begun before anything that is read after this
+                    if action.latch and isinstance(actuator, Latching):
+                        actuator.latch(action.reason)
                     group.create_task(_halt(actuator, publisher, clock), name=f"halt {actuator.name}")
             case Withdraw():
                 for running in self._running:
                     if running.action.id == action.id:
                         running.end(action.reason or "it was taken back")
+            case Steer():
+                for actuator in self.actuators:
+                    if isinstance(actuator, Steerable):
+                        actuator.steer(action)
             case Declined():
                 pass  # there is nothing to do: that is what it says
             case Say() | Call() | Command() | Ask():
@@ -147,7 +169,7 @@ class Body:
 
     def _begin(self, action: Task, group: asyncio.TaskGroup, publisher: Publisher, clock: Clock) -> None:
         kind = type(action)
-        actuator = next((each for each in self.actuators if kind in each.accepts), None)
+        actuator = next((each for each in self.actuators if _takes(each, action)), None)
         if actuator is None:
             self._tell(_outcome(action, "refused", _ABSENT[kind.__name__]), publisher, clock)
         elif action.turn <= self.fence:
@@ -175,6 +197,10 @@ class Body:
 
     def _tell(self, outcome: Outcome, publisher: Publisher, clock: Clock) -> None:
         publisher.publish(FEEDBACK, clock.now(), outcome)
+
+
+def _takes(actuator: Actuator, action: Task) -> bool:
+    return type(action) in actuator.accepts and (not isinstance(actuator, Choosy) or actuator.takes(action))
 
 
 async def _halt(actuator: Actuator, publisher: Publisher, clock: Clock) -> None:

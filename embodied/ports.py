@@ -5,7 +5,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 
 from msgspec import Struct
 
-from streams.types import Action, Outcome, Samples, Tone
+from streams.types import Action, Outcome, Samples, Steer, Tone
 
 
 class Mark(NamedTuple):
@@ -113,3 +113,37 @@ class Actuator(Protocol):
 
     async def aclose(self) -> None:
         """Give back devices and processes. Idempotent."""
+
+
+@runtime_checkable
+class Choosy(Protocol):
+    """An actuator that takes only some of the actions of a class: by their names, or by the robot they are for."""
+
+    def takes(self, action: Action) -> bool:
+        """Whether `action`, of a class it accepts, is for it."""
+
+
+@runtime_checkable
+class Steerable(Protocol):
+    """An actuator that can be driven by hand."""
+
+    def steer(self, action: Steer) -> None:
+        """Drive so for a fraction of a second, if `action.robot` is it (or ""). Never waits, never raises."""
+
+
+@runtime_checkable
+class Latching(Protocol):
+    """An actuator whose robot can be stopped for good."""
+
+    def latch(self, reason: str) -> None:
+        """Stop, and stay stopped until an operator resets it. Never waits, never raises; `halt` is called as well."""
+
+
+@runtime_checkable
+class Connected(Protocol):
+    """An actuator with something to do in the background, such as keeping a connection."""
+
+    name: str
+
+    async def serve(self) -> None:
+        """Run for as long as the body runs; it is cancelled then, before `aclose`. Expected failures are `Fault`s."""

@@ -176,10 +176,25 @@ class Typed(Struct, frozen=True, tag=True):
 class StopPressed(Struct, frozen=True, tag=True):
     """Somebody pressed stop: as good as the spoken word, and as fast.
 
-    by: where, such as "console"
+    by: where, such as "console";  latch: robots stay stopped until an operator resets them
     """
 
     by: str
+    latch: bool = False
+
+
+class Steered(Struct, frozen=True, tag=True):
+    """Somebody steers a robot by hand, with keys or a stick, at the packet's `t`; told again and again while it lasts.
+
+    vx, vy: m/s forward and to the left;  wz: rad/s anticlockwise;  all zero: they let go
+    by: where, such as "console";  robot: which one, "" = the first
+    """
+
+    vx: float = 0.0
+    vy: float = 0.0
+    wz: float = 0.0
+    by: str = ""
+    robot: str = ""
 
 
 Names: TypeAlias = tuple[Annotated[str, Meta(min_length=1, max_length=80)], ...]
@@ -221,7 +236,9 @@ class Adjusted(Struct, frozen=True, tag=True):
     by: str = ""
 
 
-Percept: TypeAlias = SpeechStarted | SpeechEnded | Words | TurnEnd | Echo | Faces | Typed | StopPressed | Adjusted
+Percept: TypeAlias = (
+    SpeechStarted | SpeechEnded | Words | TurnEnd | Echo | Faces | Typed | StopPressed | Steered | Adjusted
+)
 
 
 # --- decisions: what the turn-taker concluded, with its evidence ---------------------------------------------
@@ -383,23 +400,41 @@ class Command(Struct, frozen=True, tag=True):
     """Ask the body for a motion. The body decides whether it obeys, and reports what it did.
 
     arguments: SI units and radians, named with their unit, such as {"distance_m": 1.0}
-    origin: where the wish came from;  confidence: of the words it was understood from
+    origin: where the wish came from: rights depend on it;  confidence: of the words it was understood from
+    confirmed: a person was asked about this very motion with these arguments, and said yes
     """
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
-    origin: Literal["speech", "text", "policy", "operator"] = "speech"
+    origin: Literal["speech", "text", "policy", "operator", "vision"] = "speech"
     confidence: float = 1.0
     on_cut: OnCut = "cancel"
     turn: int = 0
     id: int = 0
+    confirmed: bool = False
 
 
 class Halt(Struct, frozen=True, tag=True):
-    """Stop every motion now. Never waits for a model."""
+    """Stop every motion now. Never waits for a model.
+
+    reason: in a word;  latch: robots stay stopped until an operator resets them
+    """
 
     reason: str
     turn: int = 0
+    latch: bool = False
+
+
+class Steer(Struct, frozen=True, tag=True):
+    """Drive the base of a robot by hand, for a fraction of a second. There is no `Outcome`.
+
+    vx, vy: m/s forward and to the left;  wz: rad/s anticlockwise;  robot: which one, "" = the first
+    """
+
+    vx: float = 0.0
+    vy: float = 0.0
+    wz: float = 0.0
+    robot: str = ""
 
 
 class Ask(Struct, frozen=True, tag=True):
@@ -439,7 +474,7 @@ class Declined(Struct, frozen=True, tag=True):
     turn: int = 0
 
 
-Action: TypeAlias = Say | Pause | Resume | Hush | Call | Command | Halt | Ask | Withdraw | Declined
+Action: TypeAlias = Say | Pause | Resume | Hush | Call | Command | Halt | Steer | Ask | Withdraw | Declined
 
 
 # --- feedback: what the body really did ----------------------------------------------------------------------
@@ -548,7 +583,9 @@ class Offer(Struct, frozen=True):
     """Something that a policy may ask for: a tool (`Call`) or a motion (`Command`).
 
     description: what it does, for a model;  parameters: JSON Schema of an object;  kind: which action it is
-    risky: a person must have agreed before it is done;  on_cut: what an interruption does to it
+    risky: a person must have agreed before it is done: asked for it, or said yes
+    consent: a person must have said yes to it, each time, however plainly it was asked for
+    on_cut: what an interruption does to it
     """
 
     name: str
@@ -557,6 +594,7 @@ class Offer(Struct, frozen=True):
     kind: Literal["call", "command"] = "call"
     risky: bool = False
     on_cut: OnCut = "finish"
+    consent: bool = False
 
 
 class Offered(Struct, frozen=True, tag=True):
@@ -567,6 +605,77 @@ class Offered(Struct, frozen=True, tag=True):
 
     where: str
     offers: tuple[Offer, ...]
+
+
+class Attached(Struct, frozen=True, tag=True):
+    """A robot was found, or has told of itself anew.
+
+    where: the robot's id;  kind: such as "diff_drive";  model: in words
+    radius_m: of the smallest circle round its base;  fence: where it may be, (x, y) in m;  keep_out: where it may not
+    speeds: highest, m/s and rad/s, 0 for one that does not drive
+    """
+
+    where: str
+    kind: str = ""
+    model: str = ""
+    radius_m: float = 0.0
+    fence: tuple[tuple[float, float], ...] = ()
+    keep_out: tuple[tuple[tuple[float, float], ...], ...] = ()
+    speeds: tuple[float, float] = (0.0, 0.0)
+
+
+class BodyState(Struct, frozen=True, tag=True):
+    """How a robot stands, as it says: at every change, five times a second at most.
+
+    where: the robot's id
+    link: "heard" | "suspended" (not heard for half a second) | "unknown" (nor for two: nor is what became of its goals)
+    mode: "automatic" | "manual" | ...;  estop: "none" | "latched";  guards: what holds it back now
+    holder, rank: who may move it, "" = nobody;  pose: x, y (m), heading (rad), None if not known
+    speed: m/s forward, rad/s anticlockwise;  battery: 0 to 1;  errors: of its hardware, in words
+    """
+
+    where: str
+    link: Literal["heard", "suspended", "unknown"] = "heard"
+    mode: str = ""
+    estop: str = "none"
+    guards: tuple[str, ...] = ()
+    holder: str = ""
+    rank: str = ""
+    pose: tuple[float, float, float] | None = None
+    speed: tuple[float, float] = (0.0, 0.0)
+    battery: float | None = None
+    errors: tuple[str, ...] = ()
+
+
+class Progress(Struct, frozen=True, tag=True):
+    """`Command` number `id` has come further at the robot.
+
+    where: the robot's id;  state: "sent" | "accepted" | "running" | "paused" | "cancelling"; its end is an `Outcome`
+    progress: 0 to 1;  detail: in words
+    """
+
+    turn: int
+    id: int
+    name: str
+    where: str
+    state: str
+    progress: float | None = None
+    detail: str = ""
+
+
+class Tripped(Struct, frozen=True, tag=True):
+    """A guard of a robot has acted.
+
+    where: the robot's id;  guard: which one;  level: "info" | "warning" | "urgent" | "critical" | "fatal"
+    reason: out of the contract's list;  detail: in words;  count: how many of the same
+    """
+
+    where: str
+    guard: str
+    level: str = "info"
+    reason: str = ""
+    detail: str = ""
+    count: int = 1
 
 
 class Fault(Struct, frozen=True, tag=True):
@@ -601,6 +710,9 @@ class Gauge(Struct, frozen=True, tag=True):
     value: float
 
 
-Feedback: TypeAlias = PlayStarted | Played | Outcome | Delta | Offered | Fault | Recovered | Gauge
+Feedback: TypeAlias = (
+    PlayStarted | Played | Outcome | Delta | Offered | Attached | BodyState | Progress | Tripped
+    | Fault | Recovered | Gauge
+)  # fmt: skip
 
 Payload: TypeAlias = Audio | Image | Voice | Percept | Decision | Action | Feedback

@@ -110,6 +110,7 @@ class Capability(Struct, frozen=True, omit_defaults=True):
     params: JSON Schema of `args` (the subset of `params.py`);  quantities: what an argument means to the guards
     risk: 0 cannot harm, 1 moves gently, 2 moves through the room, 3 can hurt;  action_features: columns, with what
     they are as suffix: "j1.pos" (rad), "x.vel", "y.vel", "theta.vel" (m/s, m/s, rad/s)
+    on_cut: what agents do with it when a person interrupts: "cancel", or "finish"
     """
 
     name: Name
@@ -127,6 +128,7 @@ class Capability(Struct, frozen=True, omit_defaults=True):
     confirm: Confirm = "never"
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
     on_link_loss: OnLinkLoss = "stop"
+    on_cut: Literal["cancel", "finish"] = "cancel"
     ttl_ms: Annotated[int, Meta(ge=20, le=1000)] | None = None
     rate_hz: tuple[Positive, Positive] = (5.0, 50.0)
     dt_ms: Positive = 20.0

@@ -1,0 +1,1 @@
+"""Robots that speak something else, behind our guards."""

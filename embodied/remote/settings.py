@@ -1,0 +1,39 @@
+"""What an agent has to know to attach to robots: section `robot` of the configuration."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from embodied.robot.vocabulary import Id, Rank
+
+PASSWORD = "VISAVIS_MQTT_PASSWORD"
+"""Environment variable with the password for the broker: secrets have no place in a configuration."""
+
+
+class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Which robots, behind which broker, and as whom.
+
+    url: mqtt://[USER@]HOST[:1883] or mqtts://...[:8883]; "" for no broker
+    ids: of the robots; what the first can do has its plain name, of the others "ID.name"
+    fleet: the fleet they belong to;  agent: this agent's own id, which the broker may bind to its password
+    rank: as which it asks for the lease
+    protocol: of MQTT; "auto" tries 5, then 3.1.1
+    ca, cert, key: PEM files: who is believed to be the broker, and the client's own certificate
+    words: a file with the words in which a model is told of what the robot can do; what is not in it keeps the words
+        that come with visavis, or has none: those of the robot itself are shown to people only
+    halt: what "stop" does: "stop" ends all motion and lets the robot be used again; "estop" stays until it is reset
+    find_s: how long to look for a robot
+    """
+
+    url: str = ""
+    ids: tuple[Id, ...] = ()
+    fleet: Id = "home"
+    agent: Id = "agent1"
+    rank: Rank = "model"
+    protocol: Literal["auto", "5", "3.1.1"] = "auto"
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    words: str = ""
+    halt: Literal["stop", "estop"] = "stop"
+    find_s: Annotated[float, Meta(gt=0, le=600)] = 10.0
