@@ -31,6 +31,8 @@ from streams.topics import ACTION, AUDIO, CLEAN, FEEDBACK, IMAGE, PERCEPT, PLAYB
 from streams.types import (
     Adjusted,
     Ask,
+    Attached,
+    BodyState,
     Call,
     Command,
     Delta,
@@ -44,14 +46,16 @@ from streams.types import (
     Recovered,
     Say,
     SensesEnded,
+    Steered,
     StopPressed,
+    Tripped,
     TurnCommitted,
     Typed,
 )
 
 Mode = Literal["media", "percepts"]
-GIVEN = (Typed, StopPressed, Adjusted)  # percepts that no encoder makes: they are as recorded
-_TOLD_ALWAYS = (Gauge, Fault, Recovered, Offered)  # feedback that is about no action
+GIVEN = (Typed, StopPressed, Steered, Adjusted)  # percepts that no encoder makes: they are as recorded
+_TOLD_ALWAYS = (Gauge, Fault, Recovered, Offered, Attached, BodyState, Tripped)  # feedback that is about no action
 TOLERANCE = 1e-3  # of recomputed probabilities: another processor rounds differently and must not decide differently
 
 

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from policies.answers import ANSWERS, Question
-from policies.motions import Motion, come_back, contradict, declared, move, report, turn_by
+from policies.motions import Motion, come_back, contradict, declared, move, other_way, report, turn_by
 from policies.own_words import assent, covered, orders
 from policies.reflex import Reflex, find_stop, stop_words
 from policies.scene import MS, Done, Scene, Snapshot, Spoken
@@ -21,7 +21,20 @@ from policies.sentences import Sentences, Understood
 from policies.splitting import Part, allowed, split
 from policies.troubles import Troubles
 from streams.packet import Packet
-from streams.types import Action, Adjusted, Call, Command, Halt, Manner, Outcome, Say, TurnCommitted, Words
+from streams.types import (
+    Action,
+    Adjusted,
+    Call,
+    Command,
+    Halt,
+    Manner,
+    Offer,
+    Offered,
+    Outcome,
+    Say,
+    TurnCommitted,
+    Words,
+)
 
 FORBIDDEN = "All right, I will not."
 NOT_ALLOWED = "I am not allowed to do that."
@@ -91,6 +104,7 @@ class IntentsPolicy:
         self._answering: set[int] = set()  # turns whose tool call's result is the answer
         self._left: set[int] = set()  # actions of others, who tell what became of them
         self._troubles = Troubles()
+        self._offers: dict[str, tuple[Offer, ...]] = {}  # by component
         self._told_faults: tuple[int, list[str]] = (-1, [])  # the last unasked turn that tells of faults, and what
 
     @property
@@ -148,6 +162,8 @@ class IntentsPolicy:
         data = packet.data
         if isinstance(data, Adjusted):
             self.manner = data.manner
+        elif isinstance(data, Offered):
+            self._offers[data.where] = data.offers
         elif isinstance(data, Outcome):
             self._ended(data)
         elif isinstance(data, Halt):
@@ -159,12 +175,22 @@ class IntentsPolicy:
     def reply(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
         """As in the port. Everything is decided in this call; the generator only hands it out."""
         actions = self._decide(turn)
-        if turn.reason == "typed":
-            actions = [replace(each, origin="text") if isinstance(each, Command) else each for each in actions]
+        origin: Literal["text", "speech"] = "text" if turn.reason == "typed" else "speech"
+        actions = [self._placed(each, origin) if isinstance(each, Command) else each for each in actions]
         forbidden = self.manner.forbidden_tools
         if any(isinstance(each, Call | Command) and each.name in forbidden for each in actions):
             actions = [Say(NOT_ALLOWED)]
         return _one_by_one(actions)
+
+    def _offer(self, name: str) -> Offer | None:
+        """What the motion `name` is, as who carries it out tells it."""
+        offers = (each for all_ in self._offers.values() for each in all_)
+        return next((each for each in offers if each.name == name and each.kind == "command"), None)
+
+    def _placed(self, command: Command, origin: Literal["text", "speech"]) -> Command:
+        """`command` with where it came from, and with what an interruption does to it."""
+        offer = self._offer(command.name)
+        return replace(command, origin=origin, on_cut=command.on_cut if offer is None else offer.on_cut)
 
     # --- turns
 
@@ -196,7 +222,7 @@ class IntentsPolicy:
         """Answer one part after the other; ask, or say what was not understood, at the end."""
         pieces = [(part.does, replace(turn, text=part.text), known) for part, known in allowed(parts)]
         motions = [motion for _, piece, known in pieces if (motion := self._motion_of(piece, known)) is not None]
-        sure = self._sure(turn) and not contradict(motions)
+        sure = self._sure(turn) and not contradict(motions) and not any(map(self._needs_yes, motions))
         refusals = [does for does, _, _ in pieces if does in ("no", "forbid")]
         actions: list[Action] = []
         if refusals:
@@ -235,6 +261,8 @@ class IntentsPolicy:
                 return self._confirmed(turn, scene, asked)
             case "yes":
                 return [Say("All right.")]
+            case "other_way":  # there is nothing of which it would be the other way
+                return [Say("I do not know which way you mean.")]
             case "no":
                 return self._forbidden(scene, "All right." if asked is None else FORBIDDEN)
             case "forbid":
@@ -282,14 +310,22 @@ class IntentsPolicy:
                 return turn_by(understood.slots, self.config.turn_deg)
             case "come_back":
                 return come_back()
+            case "other_way":
+                moved = [each for each in self.scene.events if isinstance(each, Done) and each.kind == "Command"]
+                return other_way(moved[-1] if moved else None)
             case "":
                 return declared(understood, turn)[2]
         return None
 
     def _motion(self, turn: TurnCommitted, motion: Motion) -> Sequence[Action]:
-        if not self._sure(turn):
+        if not self._sure(turn) or self._needs_yes(motion):
             return self._ask(motion, turn.confidence, turn.turn)
         return motion.actions(turn.confidence)
+
+    def _needs_yes(self, motion: Motion) -> bool:
+        """Whether the robot carries it out only after a person was asked and said yes."""
+        offer = self._offer(motion.name)
+        return offer is not None and offer.consent
 
     def _sure(self, turn: TurnCommitted) -> bool:
         """Whether the words of `turn` were heard clearly, and are all of it."""
@@ -304,7 +340,7 @@ class IntentsPolicy:
         heard_whole = spoken is None or not spoken.cut or len(spoken.heard) >= len(asked.motion.question.split())
         if turn.confidence < self.config.yes_above or not heard_whole:
             return self._ask(asked.motion, asked.confidence, turn.turn)
-        return asked.motion.actions(max(turn.confidence, asked.confidence))
+        return asked.motion.actions(max(turn.confidence, asked.confidence), confirmed=True)
 
     def _expired(self, asked: _Asked, turn: TurnCommitted, scene: Snapshot) -> bool:
         spoken = _spoken(scene, asked.turn)

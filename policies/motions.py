@@ -12,7 +12,7 @@ from policies.numbers import spell
 from policies.scene import Done
 from policies.sentences import Understood
 from policies.tables import Ask
-from streams.types import Action, Call, Command, Say, TurnCommitted
+from streams.types import Action, Call, Command, Say, TurnCommitted, Withdraw
 
 _WISHES = {
     "move": "move",
@@ -26,17 +26,22 @@ _SPEAKABLE = re.compile(r"[^\W_]+(?:[ ,;.:'’-]+[^\W_]+)*")
 
 
 class Motion(Struct, frozen=True):
-    """A motion, what is said before it (told, "" = nothing), and how it is asked about."""
+    """A motion, what is said before it (told, "" = nothing), and how it is asked about.
+
+    instead_of: number of the command that is under way and taken back for it, 0 = of none
+    """
 
     name: str
     arguments: dict[str, Any]
     told: str
     question: str
+    instead_of: int = 0
 
-    def actions(self, confidence: float) -> Sequence[Action]:
-        """Say it, then do it."""
-        command = Command(self.name, self.arguments, confidence=confidence)
-        return [Say(self.told), command] if self.told else [command]
+    def actions(self, confidence: float, *, confirmed: bool = False) -> Sequence[Action]:
+        """Say it, then do it. confirmed: the person was asked about just this, and said yes"""
+        before: list[Action] = [Withdraw(self.instead_of, "the other way")] if self.instead_of else []
+        told: list[Action] = [Say(self.told)] if self.told else []
+        return [*before, *told, Command(self.name, self.arguments, confidence=confidence, confirmed=confirmed)]
 
 
 def move(slots: Mapping[str, Any], default_m: float) -> Motion:
@@ -59,6 +64,20 @@ def turn_by(slots: Mapping[str, Any], default_deg: float) -> Motion:
 def come_back() -> Motion:
     """To where it started."""
     return Motion("come_back", {}, "Coming back.", "Shall I come back?")
+
+
+def other_way(last: Done | None) -> Motion | None:
+    """The opposite of the last motion, as far, from where it is now; None for one that has no opposite.
+
+    The robot turns its speed round within its limits: what is under way is taken back, not stopped first.
+    """
+    if last is None or len(last.arguments) != 1:
+        return None
+    ((name, amount),) = last.arguments.items()
+    if isinstance(amount, bool) or not isinstance(amount, int | float):
+        return None
+    running = 0 if last.status else last.id
+    return Motion(last.name, {name: -amount}, "The other way.", "Shall I go the other way?", running)
 
 
 def contradict(motions: Sequence[Motion]) -> bool:

@@ -13,8 +13,8 @@ from policies.errors import SentencesError
 from policies.templates import certain_slots, expression, fault, references
 
 _BEHAVIOURS = """
-add_timer anybody arithmetic cancel_timer come_back date forbid greeting heard help move no parting people repeat said
-see_me tell_about thanks time time_left turn volume yes year
+add_timer anybody arithmetic cancel_timer come_back date forbid greeting heard help move no other_way parting people
+repeat said see_me tell_about thanks time time_left turn volume yes year
 """
 BEHAVIOURS = frozenset(_BEHAVIOURS.split())
 

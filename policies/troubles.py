@@ -9,16 +9,18 @@ from typing import Any
 
 from streams.clock import SECOND
 from streams.packet import Packet
-from streams.types import Fault, Recovered
+from streams.types import Attached, Fault, Recovered
 
 AGAIN_NS = 30 * SECOND
-GONE = "SourceLost"  # other faults of a device (lost samples, a late block) do not make it deaf
+GONE = frozenset({"SourceLost", "RobotLost"})  # other faults of a device (lost samples, a late block) are not its end
+UNSTOPPED = "StopUnconfirmed"
+UNSTOPPED_TEXT = "Careful: the robot has not confirmed the stop. Use the stop on the robot itself."
 
 
 class Troubles:
     """Takes packets in; `pending` is what there is to say now, `tell` says it.
 
-    TEXTS: by sense, what is said when it is gone and when it is back
+    TEXTS: by sense, what is said when it is gone and when it is back; so for each robot that was attached
     lost: the senses that are gone, by name
     """
 
@@ -26,8 +28,13 @@ class Troubles:
         "microphone": ("I cannot hear you any more: the microphone is gone.", "I can hear you again."),
         "camera": ("I cannot see any more: the camera is gone.", "I can see again."),
     }
+    ROBOT = ("I have lost the robot.", "The robot is back.")
+    ROBOTS = ("I have lost the robot {}.", "The robot {} is back.")
 
     def __init__(self) -> None:
+        self._texts = dict(self.TEXTS)
+        self._robots: list[str] = []
+        self._loud: list[str] = []
         self.lost: set[str] = set()
         self._told: set[str] = set()
         self._last: dict[str, int] = {}
@@ -37,7 +44,16 @@ class Troubles:
         """Take note of a fault or its end; anything else changes only the time."""
         self._now = max(self._now, packet.at)
         match packet.data:
-            case Fault(where=where, error=error) if where in self.TEXTS and error == GONE:
+            case Attached(where=where) if where not in self._robots:
+                self._robots.append(where)
+                several = len(self._robots) > 1
+                names = [
+                    (gone.format(each), back.format(each)) for each in self._robots for gone, back in [self.ROBOTS]
+                ]
+                self._texts |= dict(zip(self._robots, names if several else [self.ROBOT]))
+            case Fault(where=where, error=error) if where in self._robots and error == UNSTOPPED:
+                self._loud = [UNSTOPPED_TEXT]
+            case Fault(where=where, error=error) if where in self._texts and error in GONE:
                 self.lost.add(where)
             case Recovered(where=where):
                 self.lost.discard(where)
@@ -45,8 +61,8 @@ class Troubles:
     @property
     def pending(self) -> list[str]:
         """What is to be said now."""
-        texts = []
-        for where, (gone, back) in self.TEXTS.items():
+        texts = list(self._loud)
+        for where, (gone, back) in self._texts.items():
             if where in self.lost and where not in self._told:
                 if where not in self._last or self._now - self._last[where] >= AGAIN_NS:
                     texts.append(gone)
@@ -56,8 +72,8 @@ class Troubles:
 
     def tell(self) -> list[str]:
         """What is to be said now, which is then said."""
-        texts = self.pending
-        for where, (gone, back) in self.TEXTS.items():
+        texts, self._loud = self.pending, []
+        for where, (gone, back) in self._texts.items():
             if gone in texts:
                 self._told.add(where)
                 self._last[where] = self._now

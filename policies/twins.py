@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from policies.tables import Intent
 
 # What the built-in behaviours do that must not be done by mistake.
-DOING = frozenset({"move", "turn", "come_back", "add_timer", "cancel_timer", "volume"})
+DOING = frozenset({"move", "turn", "come_back", "other_way", "add_timer", "cancel_timer", "volume"})
 
 # The rules that stand before a sentence: <not> forbids it, <whether> asks or tells about it. A file's own win.
 RULES: Mapping[str, Mapping[str, str]] = {

@@ -4,7 +4,8 @@ A model may be talked into anything, by what somebody says, by a picture, by wha
 moves nothing. A motion, or a tool that is marked as risky, is carried out
 
 - if the words of the turn that is being answered ask for just that, as understood without any model
-  (`IntentsPolicy.wanted`): the same action with the same arguments, or less far, once for each time it was asked for;
+  (`IntentsPolicy.wanted`): the same action with the same arguments, or less far, once for each time it was asked for
+  (but not where the offer says that it needs a yes each time: `Offer.consent`);
 - or if the person says a plain yes to a question that names it (`naming.question`), and that was the last thing heard
   of the agent, whole, and not long ago.
 
@@ -108,7 +109,7 @@ class Consent:
             # surer than any `confirm_below`, and all of it: this can only lead to a question
             self._unclear = [] if self._left else self._intents.wanted(replace(turn, confidence=math.inf, words=()))
         for place, wanted in enumerate(self._left):
-            if covers(wanted, action):
+            if covers(wanted, action) and not offer.consent:
                 del self._left[place]
                 self._in_vain = 0
                 self._lately.note(question(offer, action), "it was begun", turn)
@@ -175,7 +176,7 @@ class Consent:
         action = waiting.action
         if isinstance(action, Command):
             origin: Literal["text", "speech"] = "text" if turn.reason == "typed" else "speech"
-            action = replace(action, origin=origin, confidence=turn.confidence)
+            action = replace(action, origin=origin, confidence=turn.confidence, confirmed=True)
         self._lately.note(waiting.question, "it was begun", turn)
         if not later:
             return [Say("All right."), action]

@@ -1,0 +1,101 @@
+"""The embedded policy and a robot that says for itself what a motion needs: a yes, an end, the other way."""
+
+import math
+from typing import Any
+
+from streams.topics import FEEDBACK
+from streams.types import Attached, Command, Fault, Offer, Offered, Outcome, Recovered, Say, Withdraw
+from tests.test_intents import SECOND, Talk
+
+
+def offered(talk: Talk, **fields: Any) -> None:
+    """The robot offers `move` and `turn`."""
+    offers = tuple(Offer(name, "", {}, "command", risky=True, **fields) for name in ("move", "turn"))
+    talk.publish(FEEDBACK, Offered("r1", offers))
+
+
+def test_a_motion_that_needs_a_yes_gets_one_however_clearly_it_was_asked_for() -> None:
+    talk = Talk()
+    offered(talk, consent=True)
+    asked = talk.person("turn left")
+    assert asked == [Say("Shall I turn left?", turn=1, id=1)]
+    done = talk.person("yes")
+    assert [(each.name, each.confirmed) for each in done if isinstance(each, Command)] == [("turn", True)]
+
+
+def test_without_that_it_moves_at_once_and_is_not_called_confirmed() -> None:
+    talk = Talk()
+    offered(talk)
+    (command,) = [each for each in talk.person("turn left") if isinstance(each, Command)]
+    assert (command.confirmed, command.origin, command.on_cut) == (False, "speech", "finish")
+
+
+def test_what_an_interruption_does_to_a_motion_is_what_the_robot_says() -> None:
+    for on_cut in ("finish", "cancel"):
+        talk = Talk()
+        offered(talk, on_cut=on_cut)
+        (command,) = [each for each in talk.person("go forward one meter") if isinstance(each, Command)]
+        assert command.on_cut == on_cut
+
+
+def test_several_motions_of_which_one_needs_a_yes_are_not_begun() -> None:
+    talk = Talk()
+    offered(talk, consent=True)
+    actions = talk.person("go forward one meter and turn left")
+    assert not [each for each in actions if isinstance(each, Command)]
+
+
+def test_the_other_way_takes_back_what_is_under_way_and_goes_as_far_the_other_way() -> None:
+    talk = Talk()
+    offered(talk)
+    (first,) = [each for each in talk.person("turn left") if isinstance(each, Command)]
+    actions = talk.person("no the other way")
+    assert actions[0] == Withdraw(first.id, "the other way")
+    (second,) = [each for each in actions if isinstance(each, Command)]
+    assert second.name == "turn"
+    assert math.isclose(second.arguments["angle_rad"], -first.arguments["angle_rad"])
+
+
+def test_the_other_way_after_a_motion_that_is_over_takes_nothing_back() -> None:
+    talk = Talk()
+    (first,) = [each for each in talk.person("go forward one meter") if isinstance(each, Command)]
+    talk.publish(FEEDBACK, Outcome(first.turn, first.id, "Command", "move", "done", result={"distance_m": 1.0}))
+    actions = talk.person("the other way please")
+    assert not [each for each in actions if isinstance(each, Withdraw)]
+    assert [each.arguments for each in actions if isinstance(each, Command)] == [{"distance_m": -1.0}]
+
+
+def test_the_other_way_of_nothing_is_asked_back_and_not_guessed() -> None:
+    for before in ([], ["come back"]):
+        talk = Talk()
+        for text in before:
+            talk.person(text)
+        assert not [each for each in talk.person("no the other way") if isinstance(each, Command)]
+
+
+def test_a_robot_that_is_lost_and_found_is_told_once_each() -> None:
+    talk = Talk()
+    talk.publish(FEEDBACK, Attached("r1"))
+    talk.publish(FEEDBACK, Fault("r1", "RobotLost", "not heard for 2 s"))
+    assert talk.floor() == [Say("I have lost the robot.", turn=1, id=1)]
+    talk.now += 2 * SECOND
+    talk.publish(FEEDBACK, Recovered("r1"))
+    assert [each.text for each in talk.floor() if isinstance(each, Say)] == ["The robot is back."]
+    assert not talk.policy.wants_floor
+
+
+def test_of_several_robots_it_says_which() -> None:
+    talk = Talk()
+    for name in ("r1", "r2"):
+        talk.publish(FEEDBACK, Attached(name))
+    talk.publish(FEEDBACK, Fault("r2", "RobotLost", "not heard for 2 s"))
+    assert [each.text for each in talk.floor() if isinstance(each, Say)] == ["I have lost the robot r2."]
+
+
+def test_a_stop_that_no_robot_confirms_is_said_each_time() -> None:
+    talk = Talk()
+    talk.publish(FEEDBACK, Attached("r1"))
+    for _ in range(2):
+        talk.publish(FEEDBACK, Fault("r1", "StopUnconfirmed", "no answer within 1 s"))
+        (said,) = talk.floor()
+        assert isinstance(said, Say) and "Use the stop on the robot itself" in said.text
