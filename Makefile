@@ -8,15 +8,18 @@ BIN := $(VENV)/bin
 BENCHES ?= bus vad speech recording session
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help setup demo check test pythons bench clean
+.PHONY: help setup demo robot-demo check test pythons bench clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
 
 setup: $(VENV)/.run ## a virtual environment with everything the default agent needs
 
 demo: $(VENV)/.run ## a conversation with a synthesised person: recorded, replayed and compared
 	$(BIN)/visavis demo
+
+robot-demo: $(VENV)/.run ## the same with a simulated robot over MQTT: a broker, a robot, an agent, each its own process
+	$(BIN)/visavis demo --robot
 
 check: $(VENV)/.dev ## format, lint, types, import directions
 	$(BIN)/ruff format --check .

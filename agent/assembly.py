@@ -15,7 +15,7 @@ from agent.parts import kept, models_of, sentences, with_fusion
 from agent.session import BodyPort, Desk, Session, straight
 from embodied.body import Body
 from embodied.mcp import McpSection, McpTools, require
-from embodied.ports import Connected
+from embodied.ports import Actuator, Connected
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
 from embodied.tools import default_tools
@@ -33,12 +33,14 @@ from streams.pictures import anonymous
 from streams.ports import Encoder, Publisher, Source, Speaker, Tap
 from streams.recording import Header
 from streams.topics import AUDIO, CLEAN, FEEDBACK, IMAGE
-from streams.types import Offered
+from streams.types import Offered, Say
 
 _ADDRESS = re.compile(r"""[A-Za-z][A-Za-z0-9+.-]*://[^\s"',\]}]+""")
 
 MakeSpeaker: TypeAlias = Callable[[Publisher, Clock, int], Speaker]
 """Makes a speaker for a session, inside its loop: publisher, clock, rate in Hertz."""
+MakeMoving: TypeAlias = Callable[[Publisher, Clock], Sequence[Actuator]]
+"""Makes the actuators for what moves, inside the session's loop."""
 
 
 class AgentBody:
@@ -49,6 +51,7 @@ class AgentBody:
         and those of the MCP servers of section `mcp`
     speaker: makes what the voice comes out of, at the voice's rate (default: the simulated one)
     model: makes what answers questions (default: as the policy's engine asks for)
+    moving: makes what moves (default: what section `body` says)
     taps: what the body itself wants to see of the session;  sees: pictures will come in (`assemble` knows)
     Raises `ToolError` for what cannot be a tool.
     """
@@ -61,8 +64,10 @@ class AgentBody:
         installed: bool = True,
         speaker: MakeSpeaker | None = None,
         model: MakeModel | None = None,
+        moving: MakeMoving | None = None,
     ) -> None:
         self.config = config
+        self._body = moving
         self.sees = False
         self._mcp = config.mcp if installed else McpSection()
         self._mind = mind_of(config, model)
@@ -100,10 +105,8 @@ class AgentBody:
         speech = SpeechActuator(self.voice, speaker, publisher, clock, sound=None if mind is None else mind.sound)
         toolbox = Toolbox([*default_tools(speech), *self.tools], clock, publisher)
         actuators: list[Any] = [speech, toolbox]
-        if config.body.motion != "none":
-            make = registry.find("actuators", config.body.motion, "body.motion")
-            made = make(config, publisher, clock)
-            actuators += made if isinstance(made, Sequence) else [made]
+        for each in self._moving(publisher, clock):  # a robot that speaks does so in place of the voice
+            actuators.insert(0 if Say in each.accepts else len(actuators), each)
         if mind is not None:
             actuators.append(mind.model)
         if self.sees and self._mind is not None and self._mind.looks:
@@ -123,6 +126,15 @@ class AgentBody:
                 for task in around:
                     task.cancel()
                 await body.aclose()
+
+    def _moving(self, publisher: Publisher, clock: Clock) -> Sequence[Any]:
+        """What the configuration says that moves."""
+        if self._body is not None:
+            return self._body(publisher, clock)
+        if self.config.body.motion == "none":
+            return ()
+        made = registry.find("actuators", self.config.body.motion, "body.motion")(self.config, publisher, clock)
+        return made if isinstance(made, Sequence) else [made]
 
     def _simulated(self, publisher: Publisher, clock: Clock, rate: int) -> Speaker:
         section = self.config.speaker
@@ -234,7 +246,7 @@ def _kept(assignment: str) -> tuple[str, str]:
     """Key and value of "key=value" without what may be secret in it, as `parts.kept` has it."""
     key, _, value = assignment.partition("=")
     key = key.strip()
-    if key in ("camera.source", "llm.url", "realtime_model.url"):
+    if key in ("camera.source", "llm.url", "realtime_model.url", "robot.url"):
         return key, anonymous(value.strip().strip("\"'"))
     if key.startswith("mcp") and "args" in assignment:
         return key, "(not kept: it may hold a key)"

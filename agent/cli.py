@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(metavar="COMMAND", required=True)
     _conversations(commands)
+    _robots(commands)
     _servers(commands)
     _recordings(commands)
     _surroundings(commands)
@@ -69,23 +70,8 @@ def _conversations(commands: Commands) -> None:
     run.set_defaults(command=_run)
 
     live = commands.add_parser("live", help="a conversation through microphone and loudspeaker, or a browser")
-    live.add_argument("--list-devices", action="store_true", help="the sound devices there are")
-    live.add_argument("--microphone", metavar="NAME", help="its name, a part of it, or its number (remembered)")
-    live.add_argument("--loudspeaker", metavar="NAME", help="the same")
-    live.add_argument("--camera", metavar="SOURCE", help='its number, or an http:// or rtsp:// address; "" for none')
-    _config(live)
+    _live_options(live)
     _mind(live)
-    live.add_argument("--record", metavar="OUT.mcap", help="record the whole session")
-    live.add_argument("--voice-out", metavar="OUT.wav", help="the agent's voice on the session's time base")
-    live.add_argument("--both-out", metavar="OUT.wav", help="stereo: person left, agent right")
-    live.add_argument("--quiet", action="store_true", help="only the report")
-    web = live.add_argument_group("in a browser (docs/console.md)")
-    web.add_argument("--web", action="store_true", help="serve the console; its page is microphone, speaker and camera")
-    web.add_argument("--port", type=int, default=8700, metavar="N", help="0 for any free one (default: %(default)s)")
-    web.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: %(default)s)")
-    web.add_argument("--tls-cert", metavar="CERT.pem", help="serve https: browsers elsewhere give their microphone")
-    web.add_argument("--tls-key", metavar="KEY.pem", help="to no other page")
-    web.add_argument("--recordings", metavar="FOLDER", help="where the page's recordings are (default: of the user)")
     live.set_defaults(command=_live)
 
     replay = commands.add_parser("replay", help="a recorded session through the same program, on a virtual clock")
@@ -94,14 +80,27 @@ def _conversations(commands: Commands) -> None:
     replay.add_argument("--check", action="store_true", help="exit 1 at the first decision that differs")
     replay.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="what if? (repeatable)")
     replay.add_argument("--live-model", action="store_true", help="ask the language model again, in real time")
+    replay.add_argument(
+        "--live-body", action="count", default=0,
+        help="given twice: move the robots of the recording again, for real; else no command leaves this machine",
+    )  # fmt: skip
     replay.add_argument("--show", action="store_true", help="show the conversation while it is replayed")
     _speed(replay)
     replay.set_defaults(command=_replay)
 
     demo = commands.add_parser("demo", help="a conversation with a synthesised person: recorded, replayed and compared")
+    demo.add_argument("--robot", action="store_true", help="with a broker and a simulated robot, each its own process")
+    demo.add_argument("--keep", action="store_true", help="with --robot: leave the robot there until Ctrl-C")
     demo.add_argument("--out", default=".", metavar="FOLDER", help="where demo.mcap and demo.wav go")
     _speed(demo, default="1")
     demo.set_defaults(command=_demo)
+
+
+def _robots(commands: Commands) -> None:
+    """Commands on robots."""
+    from agent.robots.attach_options import add as attach
+
+    attach(commands, _live_options, _mind)
 
 
 def _servers(commands: Commands) -> None:
@@ -168,6 +167,26 @@ def _surroundings(commands: Commands) -> None:
 def _config(command: argparse.ArgumentParser) -> None:
     command.add_argument("--config", metavar="AGENT.toml")
     command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting (repeatable)")
+
+
+def _live_options(live: argparse.ArgumentParser) -> None:
+    """Options of a conversation through devices, or in a browser."""
+    live.add_argument("--list-devices", action="store_true", help="the sound devices there are")
+    live.add_argument("--microphone", metavar="NAME", help="its name, a part of it, or its number (remembered)")
+    live.add_argument("--loudspeaker", metavar="NAME", help="the same")
+    live.add_argument("--camera", metavar="SOURCE", help='its number, or an http:// or rtsp:// address; "" for none')
+    _config(live)
+    live.add_argument("--record", metavar="OUT.mcap", help="record the whole session")
+    live.add_argument("--voice-out", metavar="OUT.wav", help="the agent's voice on the session's time base")
+    live.add_argument("--both-out", metavar="OUT.wav", help="stereo: person left, agent right")
+    live.add_argument("--quiet", action="store_true", help="only the report")
+    web = live.add_argument_group("in a browser (docs/console.md)")
+    web.add_argument("--web", action="store_true", help="serve the console; its page is microphone, speaker and camera")
+    web.add_argument("--port", type=int, default=8700, metavar="N", help="0 for any free one (default: %(default)s)")
+    web.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default: %(default)s)")
+    web.add_argument("--tls-cert", metavar="CERT.pem", help="serve https: browsers elsewhere give their microphone")
+    web.add_argument("--tls-key", metavar="KEY.pem", help="to no other page")
+    web.add_argument("--recordings", metavar="FOLDER", help="where the page's recordings are (default: of the user)")
 
 
 def _speed(command: argparse.ArgumentParser, default: str | None = "max", told: str = "%(default)s") -> None:
@@ -240,6 +259,10 @@ def _replay(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    if arguments.robot:
+        from agent.robots.demo import demo as robot_demo
+
+        return robot_demo(arguments)
     from agent.demo import demo
 
     return demo(arguments)

@@ -58,7 +58,7 @@ def demo(arguments: argparse.Namespace) -> int:
     Exit code 1: it did not, or the conversation did not show all that it was to show (its replay is still of use).
     """
     console = Terminal()
-    _installed()
+    installed()
     folder = Path(arguments.out)
     settings = config.load()
     settings = fetch(settings, console)
@@ -86,7 +86,7 @@ def demo(arguments: argparse.Namespace) -> int:
     if ended:
         console.print(f"\nleft here: {recording}, {sound}", markup=False, soft_wrap=True)
         return ended
-    same = _replay(recording, settings, console)
+    same = replayed(recording, settings, console)
     console.print(
         f"\nleft here: {recording} (the session), {sound} (person left, agent right)\ntry next:",
         markup=False,
@@ -98,21 +98,21 @@ def demo(arguments: argparse.Namespace) -> int:
         ("run --audio your.wav --both-out answer.wav", "your own recording of speech"),
         ("doctor", "what is installed, and what is missing"),
     ):
-        console.print(f"  {_program()} {hint:48} {why}", markup=False, soft_wrap=True)
+        console.print(f"  {program()} {hint:48} {why}", markup=False, soft_wrap=True)
     if missing := _missing(log):
         told = f"visavis: the demo did not show {', '.join(missing)}: please report this with {recording}"
         print(told, file=sys.stderr)  # noqa: T201
     return OK if same and not missing else DIFFERENT
 
 
-def _installed() -> None:
+def installed() -> None:
     """Everything the demo needs is said at once. Raises `DependencyMissing`."""
     for package, module in NEEDED.items():
         if find_spec(module) is None:
             raise DependencyMissing(package, "default", "the demo")
 
 
-def _program() -> str:
+def program() -> str:
     """How this program is called from here: by its name, or by its path where the shell does not find it."""
     return "visavis" if shutil.which("visavis") else os.path.relpath(sys.argv[0])
 
@@ -132,7 +132,8 @@ def _missing(log: Log) -> list[str]:
     ]
 
 
-def _replay(path: Path, settings: config.Config, console: Console) -> bool:
+def replayed(path: Path, settings: config.Config, console: Console) -> bool:
+    """Replay the recording at `path`, and say whether it decided the same."""
     recording = Recording.open(path)
     performance = Replay(recording)
     with clock.Stopwatch() as timing:

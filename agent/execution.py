@@ -3,9 +3,9 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from rich.console import Console
 
@@ -33,6 +33,14 @@ SWITCH_S = 0.001
 WITHOUT_FACES = "Or go without looking for faces: --set faces.engine=none"
 WITHOUT_MODELS = "Or go without models, hearing worse: --set vad.engine=webrtc --set turn_end.engine=none"
 OUTPUTS = (Recorder.name, WavTap.name)
+
+Furnish: TypeAlias = Callable[[config.Config], config.Config]
+"""What is done to a configuration when it has been read: a robot that was found adds its sentences to it."""
+
+
+def as_it_is(settings: config.Config) -> config.Config:
+    """The configuration as it was read."""
+    return settings
 
 
 @dataclass(frozen=True)

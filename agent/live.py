@@ -3,7 +3,7 @@
 import argparse
 
 from agent import assembly, config, remembered
-from agent.execution import OK, RECENT_S, Made, fetch, hold
+from agent.execution import OK, RECENT_S, Furnish, Made, as_it_is, fetch, hold
 from agent.outputs import Terminal
 from streams.clock import Clock
 from streams.devices.camera import Camera
@@ -13,14 +13,15 @@ from streams.devices.sound import backend, choose, list_devices
 from streams.ports import Publisher, Source, Speaker
 
 
-def live(arguments: argparse.Namespace) -> int:
+def live(arguments: argparse.Namespace, furnish: Furnish = as_it_is) -> int:
     """Talk. Devices that are chosen by name are remembered for the next time. Exit codes as `agent.modes.run`.
 
+    furnish: what is done to the configuration when it has been read
     Raises `VisavisError` if a device or a model cannot be had; nothing is written then.
     """
     console = Terminal()
     chosen = {name: value for name in remembered.KEYS if (value := getattr(arguments, name)) is not None}
-    settings = remembered.configured(arguments, chosen)
+    settings = furnish(remembered.configured(arguments, chosen))
     if arguments.list_devices:
         console.print(list_devices(settings.microphone.engine), markup=False, soft_wrap=True)
         return OK

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from streams.encoders.recognisers import Recogniser
 
 
+OF_A_ROBOT = "robot: "  # how the name of a text begins that was made of what a robot can do, and lies in no file
 LANGUAGES = ("en",)  # of the built-in sentences; a language model does without them in others
 # Engine of a section -> its name in the model store. An engine that is not here needs no model file.
 _MODELS = {
@@ -199,7 +200,7 @@ def realtime(config: Config, wall: Callable[[int], datetime]) -> "Policy":
 
 def needs_real_time(config: Config) -> bool:
     """Whether something in it waits for the world outside, which does not wait for a virtual clock."""
-    return has_model(config) or bool(config.mcp.servers)
+    return has_model(config) or bool(config.mcp.servers) or config.body.motion == "mqtt"
 
 
 def unused(config: Config) -> list[str]:
@@ -274,6 +275,7 @@ def kept(config: Config) -> Config:
         policy=replace(config.policy, texts=sentences(config).texts),
         speech=replace(config.speech, jsgf_text=text),
         turns=with_fusion(config.turns),
+        robot=replace(config.robot, url=anonymous(config.robot.url)),
     )
 
 
@@ -300,6 +302,8 @@ def changed(config: Config) -> list[str]:
     if config.speech.jsgf_text:
         files.append(((config.speech.jsgf, config.speech.jsgf_text), f"--set speech.jsgf={config.speech.jsgf}"))
     for (path, text), option in files:
+        if path.startswith(OF_A_ROBOT):
+            continue
         try:
             now = Path(path).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):

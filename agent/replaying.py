@@ -10,6 +10,7 @@ from agent.execution import OK, fetch
 from agent.outputs import Terminal
 from agent.recalled import recalled_tools
 from agent.replay import Difference, Replay
+from agent.robots.recalled import recalled_robots
 from agent.session import Log, Session
 from agent.view import TerminalView
 from embodied.ports import Actuator
@@ -17,6 +18,7 @@ from policies.cassette import Cassette, exchanges
 from policies.models.pictures import Pictures
 from policies.ports import Policy
 from streams import clock
+from streams.pictures import anonymous
 from streams.ports import Publisher, Tap
 from streams.recording import Recording
 from streams.topics import ACTION, FEEDBACK
@@ -46,21 +48,27 @@ def replay(arguments: argparse.Namespace) -> int:
     live, cassette = arguments.live_model, Cassette(exchanges(recording.packets((ACTION, FEEDBACK))))
     if live and (arguments.check or not parts.has_model(settings)):
         raise ConfigError("--live-model is for a session with a language model, and does not go with --check")
-    what_if = (bool(changed) or live) and not arguments.check
+    moves = live_body(arguments, settings)
+    what_if = (bool(changed) or live or moves) and not arguments.check
     if arguments.mode == "media":
         settings = fetch(settings, console)
     performance = Replay(
         recording,
         mode=arguments.mode,
-        shadow=_shadow(settings, recording, None if live else cassette) if what_if else None,
+        shadow=_shadow(settings, recording, None if live else cassette, moves=moves) if what_if else None,
         free=bool(changed & config.OF_THE_SENSES or keys & config.KEYS_OF_THE_SENSES),
-        embodied=live or bool(changed & config.OF_THE_BODY),
+        embodied=live or moves or bool(changed & config.OF_THE_BODY),
     )
     log = Log(FEEDBACK)
     taps: list[Tap] = [log, *([TerminalView(console)] if arguments.show else ())]
     with clock.Stopwatch() as timing:
         perform(
-            performance, settings, recording, taps, 1.0 if live or arguments.speed == "1" else None, virtual=not live
+            performance,
+            settings,
+            recording,
+            taps,
+            1.0 if live or arguments.speed == "1" else None,
+            virtual=not (live or moves),
         )
     seconds = performance.replayed[-1].at / 1e9 if performance.replayed else 0.0
     console.print(
@@ -83,6 +91,7 @@ def replay(arguments: argparse.Namespace) -> int:
         return OK
     if what_if:
         asked = ["the model is asked again"] if live else []
+        asked += [f"{', '.join(settings.robot.ids)} moves again"] if moves else []
         console.print(f"what if {', '.join([*arguments.set, *asked])}:", markup=False, soft_wrap=True)
         changes = performance.compare()
         for line in [*(changes or ["nothing is said or done otherwise"]), *([] if live else _mismatches(cassette))]:
@@ -105,19 +114,40 @@ def _unanswered(log: Log, console: Terminal) -> int:
     return DIFFERENT if failed else OK
 
 
-def _shadow(settings: config.Config, recording: Recording, cassette: Cassette | None) -> assembly.AgentBody:
-    """The simulated body of a what-if, which must change nothing: tools and model answer as they did then.
+def live_body(arguments: argparse.Namespace, settings: config.Config) -> bool:
+    """Whether the robots of the configuration are to move for this replay. Raises `ConfigError`.
 
-    cassette: None to ask the model itself
+    A recording that moves a robot is a thing to be sure of: the option has to be given twice, and nothing else will do.
     """
-    tools = recalled_tools(recording.packets((ACTION, FEEDBACK)))
+    if not arguments.live_body:
+        return False
+    if settings.body.motion != "mqtt" or arguments.check:
+        raise ConfigError("--live-body is for a session with robots, and does not go with --check")
+    if arguments.live_body < 2:
+        raise ConfigError(
+            f"--live-body would send commands to {', '.join(settings.robot.ids)} at {anonymous(settings.robot.url)}: "
+            "see that nobody is near, and give the option twice"
+        )
+    return True
+
+
+def _shadow(
+    settings: config.Config, recording: Recording, cassette: Cassette | None, *, moves: bool = False
+) -> assembly.AgentBody:
+    """The simulated body of a what-if, which must change nothing: tools, robots and model answer as they did then.
+
+    cassette: None to ask the model itself;  moves: the robots move, for once
+    """
+    packets = list(recording.packets((ACTION, FEEDBACK)))
+    tools = recalled_tools(packets)
+    moving = recalled_robots(packets) if settings.body.motion == "mqtt" and not moves else None
     if cassette is None or not parts.has_model(settings):
-        return assembly.AgentBody(settings, tools, installed=False)
+        return assembly.AgentBody(settings, tools, installed=False, moving=moving)
 
     def model(publisher: Publisher, clock: clock.Clock, pictures: Pictures) -> Actuator:
         return cassette.attach(publisher, clock)
 
-    return assembly.AgentBody(settings, tools, installed=False, model=model)
+    return assembly.AgentBody(settings, tools, installed=False, model=model, moving=moving)
 
 
 def _mismatches(cassette: Cassette) -> list[str]:

@@ -22,6 +22,8 @@ class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
     words: a file with the words in which a model is told of what the robot can do; what is not in it keeps the words
         that come with visavis, or has none: those of the robot itself are shown to people only
     halt: what "stop" does: "stop" ends all motion and lets the robot be used again; "estop" stays until it is reset
+    skills: folders of policies of action chunks: each is one more thing that the first robot can do
+    camera, microphone, speaker: see, hear and speak through those of the first robot
     find_s: how long to look for a robot
     """
 
@@ -36,4 +38,8 @@ class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
     key: str = ""
     words: str = ""
     halt: Literal["stop", "estop"] = "stop"
+    skills: tuple[str, ...] = ()
+    camera: bool = False
+    microphone: bool = False
+    speaker: bool = False
     find_s: Annotated[float, Meta(gt=0, le=600)] = 10.0

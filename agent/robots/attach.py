@@ -1,0 +1,73 @@
+"""`visavis attach`: a live conversation (or one on a file) whose body is a robot somewhere behind a broker."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from agent import config, parts
+from agent.errors import ConfigError
+from agent.outputs import Terminal
+from agent.robots import attach_options
+from agent.robots.finding import factsheets
+from embodied.link.port import LinkError
+from embodied.remote.capabilities import sentences
+from embodied.remote.words import Words
+from embodied.robot.factsheet import Factsheet
+from streams import clock
+
+
+def attach(arguments: argparse.Namespace) -> int:
+    """Find the robots, then talk. Exit codes as `visavis live`.
+
+    Raises `LinkError` where broker or robot are not to be had, before anything is written or moved.
+    """
+    arguments.set = [*attach_options.assignments(arguments), *arguments.set]
+    settings = config.load(Path(arguments.config) if arguments.config else None, arguments.set)
+    if not settings.robot.url:
+        raise ConfigError("robot.url is empty: which broker?")
+    console = Terminal()
+    found = clock.run(factsheets(settings.robot), virtual=False)
+    for robot, sheet in found.items():
+        console.print(told(robot, sheet), markup=False, soft_wrap=True)
+
+    def furnish(settings: config.Config) -> config.Config:
+        return furnished(settings, found)
+
+    if arguments.audio:
+        from agent.modes import run  # noqa: PLC0415 - one of three
+
+        arguments.video, arguments.block_ms, arguments.speed = None, None, "1"
+        return run(arguments, furnish)
+    if arguments.web and not arguments.list_devices:
+        from agent.web import web  # noqa: PLC0415
+
+        return web(arguments, furnish)
+    from agent.live import live  # noqa: PLC0415
+
+    return live(arguments, furnish)
+
+
+def told(robot: str, sheet: Factsheet) -> str:
+    """A line about a robot that was found."""
+    kind = " ".join(part for part in (sheet.robot.vendor, sheet.robot.model) if part) or sheet.robot.kind or "a robot"
+    exposed = [each.name for each in sheet.capabilities if each.tool.expose and each.kind in ("goal", "instant")]
+    return f"found {robot} ({kind}): {', '.join(exposed) or 'nothing that may be asked for'}"
+
+
+def furnished(settings: config.Config, found: Mapping[str, Factsheet]) -> config.Config:
+    """`settings` with the robots that were found, and the sentences by which they can be asked for what they can do."""
+    if settings.body.motion != "mqtt":
+        raise ConfigError(f'body.motion = "{settings.body.motion}": to attach to a robot it has to be "mqtt"')
+    words = Words.load(settings.robot.words)
+    texts = list(parts.sentences(settings).texts)
+    for place, (robot, sheet) in enumerate(found.items()):
+        made = sentences(sheet, prefix="" if place == 0 else f"{robot}.", words=words)
+        if made:
+            texts.append((f"{parts.OF_A_ROBOT}{robot}", made))
+    settings = replace(settings, robot=replace(settings.robot, ids=tuple(found)))
+    return replace(settings, policy=replace(settings.policy, texts=tuple(texts)))
+
+
+__all__ = ["LinkError", "attach", "furnished", "told"]
