@@ -207,7 +207,7 @@ class Host:
             if recorded:
                 taps.append(self._begin_recording(config, started))
             room = self.room
-            sources: list[Source] = [room.microphone, room.camera, room.behaviour]
+            sources: list[Source] = [room.microphone, room.camera, room.behaviour, room.hands]
             session = self._make(config, sources, taps, started, room.make_speaker)
         except BaseException:
             self._drop([])

@@ -28,6 +28,7 @@ _SOUND = struct.Struct("<BBHIq")
 _PICTURE = struct.Struct("<B3xId")
 _INDEX = Meta(ge=-(2**53), le=2**53)
 _TIME = Meta(ge=-1e15, le=1e15)
+_SPEED = Meta(ge=-1000, le=1000)
 
 
 class ProtocolError(VisavisError):
@@ -56,7 +57,23 @@ class Text(Struct, tag="text"):
 
 
 class Stop(Struct, tag="stop"):
-    """Somebody pressed stop."""
+    """Somebody pressed stop. latch: the other one: robots stay stopped until an operator resets them"""
+
+    latch: bool = False
+
+
+class Steer(Struct, tag="steer"):
+    """Somebody steers a robot, told ten times a second while it lasts; all zero: they let go.
+
+    vx, vy: m/s forward and to the left;  wz: rad/s anticlockwise;  robot: its id, "" = the first
+    time: of the page (ms), 0 if it does not say
+    """
+
+    vx: Annotated[float, _SPEED] = 0.0
+    vy: Annotated[float, _SPEED] = 0.0
+    wz: Annotated[float, _SPEED] = 0.0
+    robot: Annotated[str, Meta(max_length=64)] = ""
+    time: Annotated[float, _TIME] = 0.0
 
 
 class Mute(Struct, tag="mute"):
@@ -110,7 +127,7 @@ class Missing(Struct, tag="missing"):
 
 
 FromPage: TypeAlias = (
-    Take | Release | Text | Stop | Mute | Record | Adjust | Played | Flushed | Ping | Offer | Missing
+    Take | Release | Text | Stop | Steer | Mute | Record | Adjust | Played | Flushed | Ping | Offer | Missing
 )  # fmt: skip
 _decoder: msgspec.json.Decoder[FromPage] = msgspec.json.Decoder(FromPage)
 
@@ -225,6 +242,12 @@ class Released(Struct, frozen=True, tag="released"):
     reason: str = ""
 
 
+class LetGo(Struct, frozen=True, tag="let_go"):
+    """What they steer rests, and does so until they let go and press again. reason: why"""
+
+    reason: str
+
+
 class PausePlaying(Struct, frozen=True, tag="pause"):
     """Hold what is queued."""
 
@@ -288,7 +311,7 @@ class Pong(Struct, frozen=True, tag="pong"):
 
 ToPage: TypeAlias = (
     Welcome | SessionFacts | Taken | Refused | Released | PausePlaying | ResumePlaying | FlushPlaying | Error | Notice
-    | RecordingsChanged | Pong | Behaves | Skip | Sent | Answer
+    | RecordingsChanged | Pong | Behaves | Skip | Sent | Answer | LetGo
 )  # fmt: skip
 
 

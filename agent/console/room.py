@@ -13,7 +13,9 @@ from typing import Any
 from agent.console import protocol
 from agent.console.behaviour import Behaviour
 from agent.console.protocol import Medium, SessionFacts, ToPage
+from agent.console.robot import Hands
 from agent.console.settings import ConsoleConfig
+from agent.console.standing import Standing
 from agent.console.viewers import MakePeer, PagePlayer, Viewer
 from policies.llm.settings import PriceConfig
 from streams.clock import SECOND, Clock
@@ -21,7 +23,7 @@ from streams.devices.remote import RemoteCamera, RemoteMicrophone
 from streams.devices.remote_speaker import RemoteSpeaker
 from streams.packet import Packet
 from streams.ports import Publisher
-from streams.types import Image, Manner
+from streams.types import Attached, Halt, Image, Manner
 
 _TOGETHER = 500
 """So many events in one message to somebody who joins late."""
@@ -35,7 +37,7 @@ class Room:
     record: called when somebody wants the next session recorded, or not
     manner: how the agent behaves to begin with;  price: of the language model's tokens
     peers: makes peer connections for who talks (None: there are none)
-    microphone, camera, behaviour: sources of every session;  speaker: of the one that runs
+    microphone, camera, behaviour, hands: sources of every session;  speaker: of the one that runs
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Room:
         self.behaviour = Behaviour(manner or Manner())
         self.microphone = RemoteMicrophone()
         self.camera = RemoteCamera(max_hz=settings.image_hz * 2)
+        self.hands = Hands(self._let_go)
         self.speaker: RemoteSpeaker | None = None
         self.viewers: dict[int, Viewer] = {}
         self._record = record
@@ -64,7 +67,7 @@ class Room:
         self._first = 0  # index in the pages of the speaker's sample 0: indices go on from session to session
         self._clock: Clock | None = None
         self._history: deque[tuple[int, bytes]] = deque(maxlen=_MOST)
-        self._offers: dict[str, tuple[int, bytes]] = {}  # of each component the newest, however old
+        self._standing = Standing()
         self._facts = SessionFacts(language=language, echo=settings.echo)
 
     # --- sessions
@@ -85,7 +88,8 @@ class Room:
         """A session has begun, with this clock. recording: name of the file it is written to"""
         self._clock = clock
         self._history.clear()
-        self._offers.clear()
+        self._standing.clear()
+        self.hands.forget()
         started = clock.started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         self._change(number=number, started=started, recording=recording)
         self.tell()
@@ -123,9 +127,13 @@ class Room:
         for viewer in self.viewers.values():
             viewer.outbox.put(text)
 
-    def offered(self, where: str, event: tuple[int, bytes]) -> None:
-        """What component `where` can do now: who joins late is told, however long ago it was."""
-        self._offers[where] = event
+    def note(self, packet: Packet[Any], event: tuple[int, bytes]) -> None:
+        """Take note of what concerns who joins late, and whoever steers. event: as in `show`"""
+        self._standing.note(packet, event)
+        if isinstance(packet.data, Attached):
+            self.hands.attached(packet.data)
+        elif isinstance(packet.data, Halt):
+            self.hands.halted()
 
     def picture(self, packet: Packet[Image]) -> None:
         """Show a picture to everybody but the one whose camera took it."""
@@ -156,8 +164,7 @@ class Room:
             protocol.Welcome(viewer.number, self.settings.name, self.facts, limits, manner, self._price, servers)
         )  # fmt: skip
         oldest = self._history[0][0] if self._history else 0
-        offers = sorted(event for event in self._offers.values() if event[0] < oldest)
-        events = [event for _, event in (*offers, *self._history)]
+        events = [*self._standing.before(oldest), *(event for _, event in self._history)]
         for place in range(0, len(events), _TOGETHER):
             viewer.outbox.put(protocol.events_text(events[place : place + _TOGETHER]))
         self.tell()
@@ -165,6 +172,7 @@ class Room:
     def leave(self, viewer: Viewer) -> None:
         """Somebody has gone; what they held without giving it back is lost."""
         self.viewers.pop(viewer.number, None)
+        self.hands.left(viewer.number)
         held: list[Medium] = [medium for medium, holder in self._holders.items() if holder is viewer]
         why = f"the page whose {{}} was used (viewer {viewer.number}) has gone: {viewer.reason or 'it disconnected'}."
         for medium in held:
@@ -183,6 +191,7 @@ class Room:
                 if viewer is self._holders.get("microphone") and self.speaker is not None:
                     self.speaker.flushed(number, index - self._first)
             case protocol.Ping(time=time):
+                viewer.lateness(time)
                 viewer.send(protocol.Pong(time, self.facts.now))
             case protocol.Take(media=media):
                 self._take(viewer, media)
@@ -194,8 +203,15 @@ class Room:
                 self.tell()
             case protocol.Text(text=text):
                 self._type(text)
-            case protocol.Stop():
-                self.microphone.stop("console")
+            case protocol.Stop(latch=latch):
+                if latch:
+                    self.hands.stop()
+                else:
+                    self.microphone.stop("console")
+                self.hands.halted()
+            case protocol.Steer() as wish:
+                if not (wish.vx or wish.vy or wish.wz) or viewer.steering.spend():  # to let go is never too often
+                    self.hands.steer(viewer.number, wish, viewer.lateness(wish.time))
             case protocol.Mute(muted=muted):
                 self.microphone.muted = muted
                 self.tell()
@@ -226,6 +242,10 @@ class Room:
         if not plain:
             raise protocol.ProtocolError("the text is empty: nothing was said to the agent.")
         self.microphone.type(plain)
+
+    def _let_go(self, viewer: int, reason: str) -> None:
+        if viewer in self.viewers:
+            self.viewers[viewer].send(protocol.LetGo(reason))
 
     def _adjust(self, viewer: Viewer, changes: dict[str, Any]) -> None:
         if not viewer.adjustments.spend():

@@ -12,7 +12,7 @@ import msgspec
 
 from agent.events import event, seconds
 from streams.packet import Packet
-from streams.types import Adjusted, Ask, Call, Command, Delta, Offer, Offered, Outcome
+from streams.types import Adjusted, Ask, BodyState, Call, Command, Delta, Offer, Offered, Outcome, Progress, Tripped
 
 TEXT = 300
 """Characters of one text."""
@@ -28,8 +28,8 @@ def summary(packet: Packet[Any]) -> dict[str, Any]:
     - `Ask`: instead of `request`, how many `messages` and `tools` it has, and its `bytes` as JSON
     - `Delta`: instead of `thought`, its length as `thought_characters`; `text` and `tools` shortened
     - `Offered`: of each offer `name`, `kind` and `risky`, the first 40; `offered` is how many there are
-    - arguments of `Call` and `Command`, `Adjusted.manner`, `detail` and `result` of an `Outcome` that is not a `Say`:
-      long texts and long lists shortened, and marked with "…"
+    - what a robot says (`BodyState`, `Progress`, `Tripped`), arguments of `Call` and `Command`, `Adjusted.manner`,
+      `detail` and `result` of an `Outcome` that is not a `Say`: long texts and long lists shortened, marked with "…"
 
     What a tool was given or gave that is not JSON is shown as text.
     """
@@ -54,6 +54,10 @@ def summary(packet: Packet[Any]) -> dict[str, Any]:
         case Adjusted():
             line = _event(packet)
             return line | {"manner": _Shortener().of(line["manner"])}
+        case BodyState() | Progress() | Tripped():
+            line, short = _event(packet), _Shortener()
+            texts = [name for name, value in line.items() if isinstance(value, str | list | tuple) and name != "pose"]
+            return line | {name: short.of(line[name]) for name in texts}
         case Outcome(action=action) if action != "Say":
             line, short = _event(packet), _Shortener()
             return line | {"detail": short.of(line["detail"]), "result": short.of(line["result"])}

@@ -9,7 +9,7 @@ from streams.bus import Lane
 from streams.clock import MS, Clock
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, IMAGE, PERCEPT, TURN, VOICE, Topic
-from streams.types import Fault, Offered
+from streams.types import Fault
 
 BATCH_NS = 50 * MS
 
@@ -49,8 +49,7 @@ class RoomTap:
             return
         shown = (packet.at, encoded(packet))
         self._batch.append(shown)
-        if isinstance(packet.data, Offered):
-            self._room.offered(packet.data.where, shown)
+        self._room.note(packet, shown)
 
     def _show(self) -> None:
         if self._batch:

@@ -12,6 +12,7 @@ from agent.console.in_order import InOrder
 from agent.console.security import Budget
 from agent.console.voice_line import Channel, VoiceLine
 from streams.clock import SECOND, Clock
+from streams.devices.far_clock import FarClock
 from streams.errors import VisavisError
 from streams.types import Samples
 
@@ -21,6 +22,7 @@ MESSAGES_PER_S = 200.0
 OVER_S = 5.0
 CLOSE_S = 1.0
 ADJUSTMENTS_PER_S, ADJUSTMENTS_OVER_S = 3.0, 10.0
+STEERED_PER_S, STEERED_OVER_S = 30.0, 1.0
 DATAGRAMS_PER_S = 300.0
 OFFERS_PER_S, OFFERS_OVER_S = 0.5, 10.0
 POLICY_VIOLATION, GOING_AWAY, TRY_LATER, TOO_BIG = 1008, 1001, 1013, 1009
@@ -105,7 +107,7 @@ MakePeer: TypeAlias = Callable[[Callable[[bytes], None], Callable[[], None]], Me
 class Viewer:
     """A page and its WebSocket. number: by which people are told apart;  clock: of the server
 
-    adjustments: how often it may change the agent's behaviour, each of which is recorded
+    adjustments: how often it may change the agent's behaviour, each of which is recorded;  steering: a robot's speed
     peers: what makes peer connections for its sound (None: it may have none)
     voice: what the agent says, on its way there;  order: of its microphone's blocks, once they may come out of it
     """
@@ -124,6 +126,8 @@ class Viewer:
         self._socket = socket
         self._budget = Budget(clock, MESSAGES_PER_S, OVER_S)
         self.adjustments = Budget(clock, ADJUSTMENTS_PER_S, ADJUSTMENTS_OVER_S)
+        self.steering = Budget(clock, STEERED_PER_S, STEERED_OVER_S)
+        self._clock, self._far = clock, FarClock()
         self._wrong = Budget(clock, 5.0, 5.0)  # errors told
         self._ending = asyncio.Event()
         self._code = GOING_AWAY
@@ -131,6 +135,11 @@ class Viewer:
     def send(self, message: protocol.ToPage) -> None:
         """Queue a message."""
         self.outbox.put(protocol.text(message))
+
+    def lateness(self, time_ms: float) -> int:
+        """How long (ns) what it sent at `time_ms` of its own clock was under way, beyond the fastest; 0: not told."""
+        now = self._clock.now()
+        return now - self._far.map(round(time_ms * 1e6), now) if time_ms else 0
 
     def offer(self, sdp: str) -> None:
         """It offers a peer connection, which takes the place of the one it has; with "" it gives that up.
