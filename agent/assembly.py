@@ -99,7 +99,6 @@ class AgentBody:
 
     async def run(self, lane: Lane, publisher: Publisher, clock: Clock) -> None:
         """See `BodyPort`."""
-        config = self.config
         speaker = self._speaker(publisher, clock, self.voice.rate)
         mind = None if self._mind is None else self._mind.attach(publisher, clock, self.voice.rate)
         speech = SpeechActuator(self.voice, speaker, publisher, clock, sound=None if mind is None else mind.sound)

@@ -1,11 +1,12 @@
 """The port of a robot's driver: five methods stand between the guards and the metal. Structural; nothing to inherit."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from embodied.robot.decisions import Sensed, Velocity
 from embodied.robot.messages import Command
+from embodied.robot.reports import Diagnostic
 from embodied.robot.vocabulary import Reason, StopCategory
 
 
@@ -24,6 +25,8 @@ class Task:
     """A command that is being carried out, as its driver sees it.
 
     command: id, name and checked arguments;  sensed: what the robot knows of itself, newest;  now: ns
+    driven, posed: what the base and the joints were given last, after the guards;  speeds: of `posed`, in rad/s
+    result: JSON that is told if it is cancelled, or fails without one: set it on the way
     step: awaits the next control step (20 ms); a goal is a loop over it:
 
         while (left := goal - task.sensed.pose[0]) > 0.01:
@@ -38,6 +41,10 @@ class Task:
         self.paused = False
         self.velocity = Velocity()
         self.joints: dict[str, float] = {}
+        self.driven = Velocity()
+        self.posed: Mapping[str, float] = {}
+        self.speeds: Mapping[str, float] = {}
+        self.result: Any = None
         self._progressed = progressed
         self._next = asyncio.Event()
 
@@ -92,3 +99,19 @@ class Driver(Protocol):
 
     async def close(self) -> None:
         """Motors off; give back devices. Idempotent."""
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """A driver that tells more than `Sensed` has, such as a thumbnail of its camera."""
+
+    def channels(self, now: int) -> Mapping[str, Mapping[str, Any]]:
+        """The values (JSON) of each channel of telemetry: asked five times a second, told where they are new objects."""
+
+
+@runtime_checkable
+class Diagnosed(Protocol):
+    """A driver that knows how its parts are."""
+
+    def diagnose(self) -> Sequence[Diagnostic]:
+        """Asked once a second."""
