@@ -98,9 +98,10 @@ def _conversations(commands: Commands) -> None:
 
 def _robots(commands: Commands) -> None:
     """Commands on robots."""
-    from agent.robots.attach_options import add as attach
+    from agent.robots import attach_options, stop_options
 
-    attach(commands, _live_options, _mind)
+    attach_options.add(commands, _live_options, _mind)
+    stop_options.add(commands)
 
 
 def _servers(commands: Commands) -> None:

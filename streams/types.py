@@ -663,6 +663,23 @@ class Progress(Struct, frozen=True, tag=True):
     detail: str = ""
 
 
+class Controlled(Struct, frozen=True, tag=True):
+    """One control step of a policy that drives a robot continuously, for `Command` number `id`.
+
+    where: the robot's id;  skill: the policy's name;  task: what it was told to do, in words
+    state: what it knew of the robot, by feature such as "j1.pos" (rad, m);  action: what it wanted, by feature
+    chunk: running number of the chunk that the action is of, -1 while it starves
+    """
+
+    where: str
+    id: int
+    skill: str
+    task: str
+    state: dict[str, float]
+    action: dict[str, float]
+    chunk: int = 0
+
+
 class Tripped(Struct, frozen=True, tag=True):
     """A guard of a robot has acted.
 
@@ -711,8 +728,8 @@ class Gauge(Struct, frozen=True, tag=True):
 
 
 Feedback: TypeAlias = (
-    PlayStarted | Played | Outcome | Delta | Offered | Attached | BodyState | Progress | Tripped
-    | Fault | Recovered | Gauge
+    PlayStarted | Played | Outcome | Delta | Offered | Attached | BodyState | Progress | Controlled
+    | Tripped | Fault | Recovered | Gauge
 )  # fmt: skip
 
 Payload: TypeAlias = Audio | Image | Voice | Percept | Decision | Action | Feedback

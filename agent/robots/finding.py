@@ -2,14 +2,15 @@
 
 import asyncio
 import os
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from msgspec.structs import replace
 
 from embodied.link.address import Address
 from embodied.link.link import Link
 from embodied.link.mqtt import dial
-from embodied.link.port import LinkError, Message
+from embodied.link.port import LinkBroken, LinkError, Message
 from embodied.remote.settings import PASSWORD, RobotConfig
 from embodied.robot.codec import decode
 from embodied.robot.errors import Malformed
@@ -32,6 +33,18 @@ def address(settings: RobotConfig) -> Address:
         settings.url, password=os.environ.get(PASSWORD), protocol=settings.protocol, ca=settings.ca,
         cert=settings.cert, key=settings.key,
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def running(link: Link) -> AsyncIterator[None]:
+    """`link` is kept while the block runs, and ends with it. Raises what `Link.run` raises, by itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(link.run(), name=link.name or "link")
+            yield
+            task.cancel()
+    except* LinkError as failed:
+        raise failed.exceptions[0] from None
 
 
 class Lookout:
@@ -99,13 +112,11 @@ async def factsheets(settings: RobotConfig) -> dict[str, Factsheet]:
     dialled = dial(where, client_id=settings.agent)
     link = Link(dialled, clock, receive=receive, subscriptions=(), recalled=lookout.topics)
     until = clock.now() + round(settings.find_s * SECOND)
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(link.run(), name="looking for robots")
-        while clock.now() < until and not lookout.ready(clock.now()) and not running.done():
+    async with running(link):
+        while clock.now() < until and not lookout.ready(clock.now()):
             await clock.sleep_until(clock.now() + 20 * MS)
-        running.cancel()
-    with suppress(asyncio.CancelledError):
-        await running
+    if not link.version:
+        raise LinkBroken(f"no connection to {where}: {link.why}")
     return chosen(lookout, str(where))
 
 
