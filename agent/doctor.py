@@ -5,6 +5,7 @@ Each look is a small function that returns `Check`s and raises nothing (`agent/c
 without is offered, what is broken is a problem.
 """
 
+import os
 import platform
 import shutil
 import sys
@@ -31,7 +32,7 @@ NEEDED_MODELS = ("silero-vad", "smart-turn")  # of the default configuration; he
 NEEDED_EXTRAS = ("files", "speech", "voice")
 OPTIONAL_EXTRAS = (
     "live", "vision", "web", "webrtc", "llm", "mcp", "wyoming", "fallback", "miniaudio", "pyaudio", "livekit", "sherpa",
-    "moonshine", "transformers", "train",
+    "moonshine", "transformers", "train", "robot", "sim", "lerobot",
 )  # fmt: skip
 FIRST = {"pyaudio": "sudo apt-get install portaudio19-dev gcc python3-dev && "}  # what pip cannot install by itself
 VOICE_MEND = "pip install --force-reinstall espeakng-loader"  # of visavis itself no package index may know
@@ -131,6 +132,13 @@ def onnx_packages(found: dict[str, str], graphics: bool) -> Check:
     if not found:
         return Check("onnxruntime", False, "not installed: no model can run", f"pip install 'visavis[{extra}]'")
     return Check("onnxruntime", True, detail)
+
+
+def broker() -> Iterator[Check]:
+    """Where a robot's messages meet in the demo; a robot of one's own has a broker somewhere."""
+    found = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    detail = f"mosquitto at {found}" if found else "mosquitto is not installed; the robot demo fetches another one"
+    yield Check("broker", True, detail, "" if found else "sudo apt-get install mosquitto")
 
 
 def pip() -> Iterator[Check]:
@@ -262,5 +270,5 @@ def unmet(need: Requirement) -> str:
 
 
 _LOOKS: tuple[Callable[[], Iterator[Check]], ...] = (
-    python, package, onnx, extras, pip, model_files, voice, sound, sound_server, cameras, folders,
+    python, package, onnx, extras, pip, model_files, voice, sound, sound_server, cameras, broker, folders,
 )  # fmt: skip
