@@ -12,7 +12,7 @@ from streams.packet import Packet
 from streams.types import Attached, Fault, Recovered
 
 AGAIN_NS = 30 * SECOND
-GONE = frozenset({"SourceLost", "RobotLost"})  # other faults of a device (lost samples, a late block) are not its end
+GONE = frozenset({"SourceLost", "RobotSilent"})  # other faults of a device (lost samples, a late block) are not its end
 UNSTOPPED = "StopUnconfirmed"
 UNSTOPPED_TEXT = "Careful: the robot has not confirmed the stop. Use the stop on the robot itself."
 

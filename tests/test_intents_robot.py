@@ -76,7 +76,7 @@ def test_the_other_way_of_nothing_is_asked_back_and_not_guessed() -> None:
 def test_a_robot_that_is_lost_and_found_is_told_once_each() -> None:
     talk = Talk()
     talk.publish(FEEDBACK, Attached("r1"))
-    talk.publish(FEEDBACK, Fault("r1", "RobotLost", "not heard for 2 s"))
+    talk.publish(FEEDBACK, Fault("r1", "RobotSilent", "not heard for 2 s"))
     assert talk.floor() == [Say("I have lost the robot.", turn=1, id=1)]
     talk.now += 2 * SECOND
     talk.publish(FEEDBACK, Recovered("r1"))
@@ -88,7 +88,7 @@ def test_of_several_robots_it_says_which() -> None:
     talk = Talk()
     for name in ("r1", "r2"):
         talk.publish(FEEDBACK, Attached(name))
-    talk.publish(FEEDBACK, Fault("r2", "RobotLost", "not heard for 2 s"))
+    talk.publish(FEEDBACK, Fault("r2", "RobotSilent", "not heard for 2 s"))
     assert [each.text for each in talk.floor() if isinstance(each, Say)] == ["I have lost the robot r2."]
 
 
