@@ -106,7 +106,7 @@ class Telling(Protocol):
     """A driver that tells more than `Sensed` has, such as a thumbnail of its camera."""
 
     def channels(self, now: int) -> Mapping[str, Mapping[str, Any]]:
-        """The values (JSON) of each channel of telemetry: asked five times a second, told where they are new objects."""
+        """The values (JSON) of each channel of telemetry: five times a second it is asked, new objects are told."""
 
 
 @runtime_checkable

@@ -1,0 +1,232 @@
+"""`visavis robot`: be a robot on a broker. What the options lead to is imported when it is asked for."""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import secrets
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from streams.errors import VisavisError
+
+if TYPE_CHECKING:
+    from embodied.node.node import RobotNode
+    from embodied.node.profile import Profile
+    from streams.clock import Clock
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+SHOW_S, END_WITHIN_S = 0.25, 8
+
+
+class OptionsInvalid(VisavisError):
+    """Options of `visavis robot` that mean nothing."""
+
+
+def add(commands: Commands) -> None:
+    """Add the command with its options."""
+    options = commands.add_parser(
+        "robot", help="be a robot on an MQTT broker: the guards in front of a driver, or a simulated robot",
+        epilog="The stop over MQTT is software: it is no safety-rated emergency stop. The broker's password is in the "
+        "environment, VISAVIS_MQTT_PASSWORD. Ctrl-C brings the robot to rest and says goodbye.",
+    )  # fmt: skip
+    options.add_argument("--broker", required=True, metavar="mqtt://HOST:PORT", help="mqtts:// for TLS")
+    options.add_argument("--robot", required=True, metavar="ID", help="what it is called in its topics")
+    options.add_argument("--fleet", default="home", metavar="ID", help="the fleet it belongs to (default: %(default)s)")
+    options.add_argument(
+        "--profile", default="diff-drive", metavar="NAME|FILE",
+        help="diff-drive, arm, vda5050, homeassistant, ros2-bridge, or a YAML file (default: %(default)s)",
+    )  # fmt: skip
+    options.add_argument("--driver", default="", metavar="MODULE:CLASS", help="your own, in place of the profile's")
+    options.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a key of the profile, such as limits.v_max=0.3"
+    )
+    options.add_argument("--audit", metavar="FILE", help="write every decision of the guards to it, with its reason")
+    options.add_argument("--keys", metavar="FILE", help="TOML: keys of the operator, for consent, and of each agent")
+    options.add_argument("--user", default="", metavar="NAME", help="at the broker")
+    options.add_argument(
+        "--ca", default="", metavar="CA.pem", help="who is believed to have signed the broker's certificate"
+    )
+    options.add_argument("--cert", default="", metavar="CERT.pem", help="the robot's own certificate")
+    options.add_argument("--key", default="", metavar="KEY.pem", help="the key of it")
+    options.add_argument(
+        "--protocol", default="auto", choices=("auto", "5", "3.1.1"), help="of MQTT (default: 5, else 3.1.1)"
+    )
+    options.add_argument("--show", action="store_true", help="one line that tells how it is, four times a second")
+    options.add_argument(
+        "--watchdog", type=float, default=0.0, metavar="S",
+        help="end the process when its control loop hangs for so long (the motors must stop by themselves)",
+    )  # fmt: skip
+    options.set_defaults(command=robot)
+
+
+def robot(arguments: argparse.Namespace) -> int:
+    """Be the robot until Ctrl-C or SIGTERM. Returns 0, 130 or 143; raises `VisavisError` in one sentence."""
+    from embodied.link.address import Address  # noqa: PLC0415 - it waits until it is needed
+    from embodied.node.profile import Profile  # noqa: PLC0415
+    from embodied.node.running import with_keys  # noqa: PLC0415
+    from embodied.robot.topics import robot_topic  # noqa: PLC0415
+    from streams import clock  # noqa: PLC0415
+
+    robot_topic(arguments.fleet, arguments.robot, "state")  # raises for ids that are none
+    if arguments.watchdog and not 0.5 <= arguments.watchdog <= 3600:
+        raise OptionsInvalid("--watchdog: from 0.5 to 3600 seconds")
+    address = Address.parse(
+        _with_user(arguments.broker, arguments.user), protocol=arguments.protocol, ca=arguments.ca,
+        cert=arguments.cert, key=arguments.key,
+    )  # fmt: skip
+    profile = Profile.load(arguments.profile, changes(arguments.set))
+    settings = with_keys(profile.settings, Path(arguments.keys) if arguments.keys else None)
+    return clock.run(_serve(arguments, profile, address, settings))
+
+
+def changes(given: list[str]) -> dict[str, Any]:
+    """KEY=VALUE, values as in YAML. Raises `OptionsInvalid`."""
+    from embodied.node.profile import read_yaml  # noqa: PLC0415
+
+    found = {}
+    for each in given:
+        key, sign, value = each.partition("=")
+        if not sign or not key:
+            raise OptionsInvalid(f"--set {each}: write KEY=VALUE, such as limits.v_max=0.3")
+        found[key] = read_yaml(value, f"--set {key}")
+    return found
+
+
+def _with_user(url: str, user: str) -> str:
+    scheme, sign, rest = url.partition("://")
+    return f"{scheme}://{user}@{rest}" if user and sign and "@" not in rest else url
+
+
+async def _serve(arguments: argparse.Namespace, profile: "Profile", address: Any, settings: Any) -> int:
+    from embodied.link.mqtt import dial  # noqa: PLC0415
+    from embodied.node.audit import AuditLog  # noqa: PLC0415
+    from embodied.node.node import RobotNode  # noqa: PLC0415
+    from embodied.node.running import Watchdog, connect  # noqa: PLC0415
+    from streams.clock import Clock  # noqa: PLC0415
+
+    clock = Clock()
+    boot = secrets.token_hex(6)
+    factsheet, driver = await connect(profile, arguments.robot, clock, arguments.driver)
+    watchdog = Watchdog(arguments.watchdog, clock) if arguments.watchdog else None
+    try:
+        audit = AuditLog(Path(arguments.audit), clock, boot=boot) if arguments.audit else None
+        node = RobotNode(
+            _booted(factsheet, boot), driver, dial(address, client_id=f"robot-{arguments.robot}"), clock,
+            fleet=arguments.fleet, robot=arguments.robot, settings=settings, secret=secrets.token_bytes(32),
+            audit=audit, reach=getattr(driver, "reach", None), stepped=watchdog.feed if watchdog else lambda: None,
+        )  # fmt: skip
+    except VisavisError:
+        await driver.close()
+        raise
+    print(f"robot {arguments.fleet}/{arguments.robot} at {address} ({profile.name})", flush=True)  # noqa: T201
+    try:
+        with _terminated() as signalled:
+            others: list[Callable[[], Coroutine[Any, Any, None]]] = [audit.run] if audit else []
+            others.append(lambda: _show(node, clock, line=arguments.show))
+            await _together(node, others)
+    except asyncio.CancelledError:
+        if not signalled:
+            raise
+    finally:
+        if watchdog:
+            watchdog.close()
+    return 128 + signalled[0] if signalled else 0
+
+
+async def _together(node: "RobotNode", others: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:
+    """The node, and what accompanies it; the latter ends with it. Raises what the node raises."""
+    async with asyncio.TaskGroup() as group:
+        accompanying = [group.create_task(each()) for each in others]
+        failed: VisavisError | None = None
+        try:
+            await node.run()
+        except VisavisError as error:
+            failed = error
+        finally:
+            for each in accompanying:
+                each.cancel()
+    if failed is not None:
+        raise failed
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM cancel this task; which it was is in the list. A second one ends the process at once."""
+    signalled: list[int] = []
+    loop, own = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end(number: int) -> None:
+        if signalled:
+            os._exit(128 + number)
+        signalled.append(number)
+        signal.alarm(END_WITHIN_S)  # a driver that swallows its cancellation must not keep the process
+        if own is not None:
+            own.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield signalled
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+        signal.alarm(0)
+
+
+async def _show(node: "RobotNode", clock: "Clock", *, line: bool) -> None:
+    """Tell of the connection as it changes, and, if `line`, how the robot is."""
+    was: bool | None = None
+    while True:
+        if node.link.connected != was:
+            was = node.link.connected
+            said = f"connected, MQTT {node.link.version}" if was else f"not connected: {node.link.why}"
+            print(f"\r\x1b[K{said}" if line else said, flush=True)  # noqa: T201
+        if line:
+            sys.stdout.write(f"\r\x1b[K{described(node)}")
+            sys.stdout.flush()
+        await clock.sleep_until(clock.now() + round(SHOW_S * 1e9))
+
+
+def described(node: "RobotNode") -> str:
+    """How a robot is, in one line."""
+    sensed, lease, safety = node.sensed, node.told.get("lease"), node.told.get("safety")
+    parts = []
+    if sensed.pose is not None:
+        x, y, yaw = sensed.pose
+        parts.append(f"x {x:+.2f} y {y:+.2f} m {yaw * 57.2958:+4.0f}°  {sensed.velocity.vx:+.2f} m/s")
+    if sensed.joints:
+        parts.append(" ".join(f"{name} {at:+.2f}" for name, at in list(sensed.joints.items())[:8]))
+    parts.append(f"{lease.holder} as {lease.rank}" if lease is not None and lease.holder else "nobody holds it")
+    if safety is not None and safety.guards:
+        parts.append("held by " + ", ".join(safety.guards))
+    if safety is not None and safety.estop == "latched":
+        parts.append(f"STOPPED by {safety.source}")
+    return "  ".join(parts)
+
+
+def _booted(factsheet: Any, boot: str) -> Any:
+    from msgspec import structs  # noqa: PLC0415
+
+    return structs.replace(factsheet, boot=boot)
+
+
+def main() -> int:
+    """`python -m agent.robots.node_command robot ...`"""
+    parser = argparse.ArgumentParser(prog="visavis")
+    add(parser.add_subparsers(required=True))
+    arguments = parser.parse_args()
+    try:
+        return int(arguments.command(arguments))
+    except VisavisError as error:
+        print(f"visavis: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""The audit log: every decision of the guards with its reason, as lines of JSON. What is dropped is counted in it."""
+
+import asyncio
+from collections import deque
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from embodied.errors import BodyError
+from embodied.robot.decisions import Note
+from streams.clock import SECOND, Clock
+
+WAITING_MAX = 20_000
+EVERY = SECOND // 2
+BYTES_MAX = 64 << 20  # then FILE becomes FILE.1, and what was FILE.1 is gone
+
+
+class AuditFailed(BodyError):
+    """The audit log cannot be written: a robot that is to keep one does not start without."""
+
+
+class AuditLog:
+    """Takes notes (call it) and writes them, twice a second, in a thread.
+
+    {"started": wall time, "boot": ...} begins each run; then {"t": ns since then, "guard", "verdict", ...} for each.
+    dropped: notes that came faster than they could be written;  failure: why the last try to write failed, or ""
+    Raises `AuditFailed`, here and nowhere later: a full disk does not stop a robot, but `failure` and `diag` tell it.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, boot: str = "", limit: int = BYTES_MAX) -> None:
+        self.path, self.dropped, self.failure = path, 0, ""
+        self._clock, self._limit = clock, limit
+        self._waiting: deque[Note] = deque()
+        self._told = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._append(_line({"started": _wall(clock.started), "boot": boot}))
+        except OSError as error:
+            raise AuditFailed(f"the audit log {path} cannot be written: {error.strerror}.") from error
+
+    def __call__(self, note: Note) -> None:
+        """Take a note. Never waits, never raises."""
+        if len(self._waiting) >= WAITING_MAX:
+            self.dropped += 1
+            return
+        self._waiting.append(note)
+
+    async def run(self) -> None:
+        """Write until cancelled; then the rest."""
+        try:
+            while True:
+                await self._clock.sleep_until(self._clock.now() + EVERY)
+                lines = self._lines()
+                if lines:
+                    await asyncio.get_running_loop().run_in_executor(None, self._write, lines)
+        finally:
+            self._write(self._lines())
+
+    def _lines(self) -> bytes:
+        lines = [_line({**msgspec.to_builtins(note)}) for note in self._waiting]
+        self._waiting.clear()
+        if self.dropped != self._told:
+            lines.append(_line({"t": self._clock.now(), "dropped": self.dropped}))
+            self._told = self.dropped
+        return b"".join(lines)
+
+    def _write(self, lines: bytes) -> None:
+        if not lines:
+            return
+        try:
+            self._append(lines)
+            self.failure = ""
+        except OSError as error:
+            self.failure = f"{self.path}: {error.strerror}"
+            self.dropped += lines.count(b"\n")
+
+    def _append(self, lines: bytes) -> None:
+        if self.path.exists() and self.path.stat().st_size + len(lines) > self._limit:
+            self.path.replace(self.path.with_name(self.path.name + ".1"))
+        with self.path.open("ab") as file:
+            file.write(lines)
+
+
+def _line(body: dict[str, object]) -> bytes:
+    return msgspec.json.encode({key: value for key, value in body.items() if value not in ("", None)}) + b"\n"
+
+
+def _wall(when: datetime) -> str:
+    return when.isoformat(timespec="milliseconds")

@@ -1,0 +1,307 @@
+"""The program around the guards (docs/robot-contract.md): messages in, 50 steps a second, orders to the driver.
+
+    link ──► Guarded ──► effects, in order ──► link | driver | audit log
+                ▲   └──► drive, joints ──────► driver.actuate, the only way to the motors
+    driver.sense┘
+
+One process cannot watch itself: if this loop hangs, the motor controllers' own time-out must stop the motors.
+"""
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+from msgspec import structs
+
+from embodied.errors import BodyError
+from embodied.link.link import Link
+from embodied.link.port import Dial, Message, Outgoing
+from embodied.node.driver import Diagnosed, Driver
+from embodied.node.tasks import Tasks
+from embodied.node.telemetry import Channels
+from embodied.robot.admission import BASE
+from embodied.robot.codec import encode
+from embodied.robot.decisions import Begin, Brake, Effect, End, GoOn, Heard, Hold, Note, Sensed, Tell, Velocity
+from embodied.robot.errors import Malformed
+from embodied.robot.factsheet import Factsheet
+from embodied.robot.guarded import Guarded
+from embodied.robot.lifecycle import Ended
+from embodied.robot.motion import Reach
+from embodied.robot.properties import properties
+from embodied.robot.reports import Diagnostic, Happening
+from embodied.robot.settings import GuardSettings
+from embodied.robot.topics import DELIVERY, Channel, read_topic, robot_subscriptions, robot_topic
+from embodied.robot.vocabulary import MS, SECOND, Level, Reason
+from streams.clock import Clock
+
+STEP = 20 * MS
+LATE = 200 * MS  # ns after which motor controllers stop by themselves
+REST_WITHIN = 2 * SECOND
+CLOSE_WITHIN = 2 * SECOND
+
+
+class DriverFailed(BodyError):
+    """The driver raised where it may not: in `sense`, `actuate` or `brake`. The robot was stopped."""
+
+
+class RobotNode:
+    """A robot on the network: `driver` behind its guards. One `run` for each.
+
+    factsheet: what it announces; without a `boot` one is made of `secret`;  secret: random bytes, new at each start
+    dial: to the broker;  clock: of this robot;  fleet, robot: its ids;  settings: of the guards;  audit: given notes
+    reach: where the tool is, if the factsheet has a workspace;  stepped: called after each control step (a watchdog)
+    sensed, driven, told: newest, to look at: `told` has what was last told on each channel but telemetry
+    Raises `FactsheetInvalid`.
+    """
+
+    def __init__(
+        self, factsheet: Factsheet, driver: Driver, dial: Dial, clock: Clock, *, fleet: str, robot: str,
+        settings: GuardSettings | None = None, secret: bytes, audit: Callable[[Note], None] | None = None,
+        reach: Reach | None = None, stepped: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        if not factsheet.boot:
+            factsheet = structs.replace(factsheet, boot=hashlib.sha256(b"boot" + secret).hexdigest()[:12])
+        self.factsheet, self.fleet, self.robot = factsheet, fleet, robot
+        self.sensed, self.driven = Sensed(), Velocity()
+        self.told: dict[Channel, Any] = {}
+        self.guarded = Guarded(factsheet, fleet=fleet, robot=robot, secret=secret, settings=settings, reach=reach)
+        self._driver, self._clock, self._audit, self._stepped = driver, clock, audit, stepped
+        self._tasks = Tasks(driver, self._progressed, self._finished, self._wrong)
+        self._channels = Channels(factsheet, fleet, robot, driver)
+        self._effects: deque[Effect] = deque()
+        self._doing = self._leaving = False
+        self._failure: DriverFailed | None = None
+        self._last_words: list[Tell] = []
+        self._late = self._late_most = self._unsaid = 0
+        self._diag_due = self._gave = 0
+        self._group: asyncio.TaskGroup | None = None
+        will = self._outgoing(self.guarded.will())
+        self.link = Link(
+            dial, clock, receive=self._receive, subscriptions=robot_subscriptions(fleet, robot), will=will,
+            hello=self._hello, goodbye=self._goodbye, name=robot,
+        )  # fmt: skip
+
+    async def run(self) -> None:
+        """Be the robot until cancelled; then come to rest, say goodbye and close the driver, within some five seconds.
+
+        Raises `DriverFailed` (the network was told that the robot is lost) and `LinkRefused`.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                link = group.create_task(self.link.run(), name="link")
+                try:
+                    await self._control()
+                finally:
+                    await self._leave()
+                    link.cancel()
+        except BaseExceptionGroup as several:
+            raise next((e for e in several.exceptions if isinstance(e, BodyError)), several.exceptions[0]) from several
+
+    # --- the loop
+
+    async def _control(self) -> None:
+        due = self._clock.now()
+        while True:
+            late = self._clock.now() - due
+            self._late_most = max(self._late_most, late)
+            self._late += late > LATE
+            await self._step()
+            self._stepped()
+            due += STEP * max(1, -(-(self._clock.now() + 1 - due) // STEP))  # the next on the grid: none is made up for
+            await self._clock.sleep_until(due)
+
+    async def _step(self) -> None:
+        now = self._clock.now()
+        try:
+            sensed: Any = self._driver.sense(now)
+        except Exception as error:  # noqa: BLE001 - whatever a driver raises here, the robot must stop
+            self._fail("sense", error)
+        if not isinstance(sensed, Sensed):
+            self._fail("sense", TypeError(f"it gave {type(sensed).__name__}, not Sensed"))
+        self.sensed = sensed
+        self._do(self.guarded.sense(sensed, now))
+        self._do(self.guarded.tick(now))
+        self._tasks.inform(self.sensed, now)
+        await asyncio.sleep(0)  # the tasks take their step, so that their wishes are of now
+        self._move()
+        if self.link.connected:
+            self._tell_all(self._channels.told(self.sensed, now))
+        if now >= self._diag_due:
+            self._diag_due = now + SECOND
+            self._diagnose()
+        if self._failure is not None:
+            raise self._failure
+
+    def _move(self) -> None:
+        """What is wished, held back by the guards, to the motors."""
+        now = self._clock.now()
+        goal, wanted = self._tasks.wish(BASE)
+        self.driven = self.guarded.drive(now, goal, wanted)
+        joints = self.guarded.joints(now, *self._tasks.aims())
+        self._tasks.given(self.driven, joints, (now - self._gave) / SECOND)
+        self._gave = now
+        try:
+            self._driver.actuate(self.driven, joints, now)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail("actuate", error)
+
+    # --- effects, first come first served
+
+    def _do(self, effects: Iterable[Effect]) -> None:
+        self._effects.extend(effects)
+        if self._doing:
+            return  # what an answer of the driver brings comes after what is there already
+        self._doing = True
+        try:
+            while self._effects:
+                self._one(self._effects.popleft())
+        finally:
+            self._doing = False
+
+    def _one(self, effect: Effect) -> None:
+        match effect:
+            case Tell():
+                self._tell(effect)
+            case Begin():
+                if self._group is not None:
+                    self._tasks.begin(effect, self._group)
+            case End(id=id):
+                self._tasks.end(id)
+            case Hold(id=id):
+                self._tasks.pause(id, True)
+            case GoOn(id=id):
+                self._tasks.pause(id, False)
+            case Brake(category=category, why=why):
+                try:
+                    self._driver.brake(category, why)
+                except Exception as error:  # noqa: BLE001 - as above; the loop tells it, for here the link may call
+                    self._failure = self._failure or self._failed("brake", error)
+            case Note():
+                if self._audit is not None:
+                    self._audit(effect)
+
+    def _progressed(self, id: str, fraction: float | None, feedback: Any) -> None:
+        self._do(self.guarded.progressed(id, self._clock.now(), fraction, feedback))
+
+    def _finished(self, id: str, how: Ended, reason: Reason | None, detail: str, result: Any) -> None:
+        now = self._clock.now()
+        self._do(self.guarded.finished(id, how, now, reason=reason, detail=detail, result=result))
+
+    def _wrong(self, id: str, detail: str) -> None:
+        self._event("urgent", detail, id)
+
+    # --- the network
+
+    def _receive(self, message: Message) -> None:
+        if not self._leaving:
+            heard = Heard(message.topic, message.payload, message.retained)
+            self._do(self.guarded.hear(heard, self._clock.now()))
+
+    def _hello(self) -> list[Outgoing]:
+        return self._first(self.guarded.hello(self._clock.now()))
+
+    def _goodbye(self) -> list[Outgoing]:
+        return self._first(self._last_words)
+
+    def _first(self, effects: Sequence[Effect]) -> list[Outgoing]:
+        """Those to be told, for the link to send before all else; the others are done."""
+        tells = [each for each in effects if isinstance(each, Tell)]
+        self._do([each for each in effects if not isinstance(each, Tell)])
+        for each in tells:
+            self._remember(each)
+        return [self._outgoing(each) for each in tells]
+
+    def _tell_all(self, tells: Iterable[Tell]) -> None:
+        for tell in tells:
+            self._tell(tell)
+
+    def _tell(self, tell: Tell) -> None:
+        if self._leaving and tell.topic == self.guarded.will().topic:
+            self._last_words = [tell]  # "offline" comes last, when it is
+            return
+        self._remember(tell)
+        try:
+            # What is retained is told anew after a reconnection: what was true meanwhile is not.
+            self.link.send(self._outgoing(tell), keep=not tell.retain)
+        except Malformed:
+            self._unsaid += 1  # a driver's number that is none: `diag` tells it
+
+    def _remember(self, tell: Tell) -> None:
+        topic = read_topic(tell.topic)
+        if topic is not None and topic.who == self.robot and topic.channel != "telemetry":
+            self.told[topic.channel] = tell.message
+
+    def _outgoing(self, tell: Tell) -> Outgoing:
+        topic = read_topic(tell.topic)
+        of_it = properties(topic.channel, tell.message) if topic is not None else None
+        return Outgoing(tell.topic, encode(tell.message), tell.qos, tell.retain, of_it)
+
+    def _event(self, level: Level, detail: str, id: str = "") -> None:
+        happening = Happening("fault", level, self._clock.now() // MS, "driver", "hardware", detail[:400], id)
+        way = DELIVERY["event"]
+        self._tell(Tell(robot_topic(self.fleet, self.robot, "event", "fault"), happening, way.qos, way.retain))
+
+    def _diagnose(self) -> None:
+        late, count = self._late_most / MS, self._late
+        self._late_most = 0
+        loop = Diagnostic(
+            "loop", 1 if late > LATE / MS else 0, f"late by {late:.0f} ms" if late > LATE / MS else "in time",
+            {"late_ms": round(late, 1), "late_times": count, "tasks": len(self._tasks), "unsaid": self._unsaid},
+        )  # fmt: skip
+        told = [loop, *(self._driver.diagnose() if isinstance(self._driver, Diagnosed) else ())]
+        self._tell(Tell(robot_topic(self.fleet, self.robot, "diag"), told, 0))
+
+    # --- the end
+
+    def _fail(self, where: str, error: Exception) -> NoReturn:
+        raise self._failed(where, error) from error
+
+    def _failed(self, where: str, error: Exception) -> DriverFailed:
+        what = f"{type(error).__name__}: {error}"
+        self._failure = DriverFailed(f"robot {self.robot}: its driver failed in `{where}` ({what}); it was stopped.")
+        return self._failure
+
+    async def _leave(self) -> None:
+        """To rest, then off. A second cancellation makes it shorter; the motors get their zero in any case."""
+        now = self._clock.now()
+        if self._failure is not None:
+            self._event("fatal", str(self._failure))
+            self._do(self.guarded.stop("its own driver failed", now))
+            self._leaving, self._last_words = True, [self.guarded.will()]
+        else:
+            self._leaving = True
+            self._do(self.guarded.goodbye(now))
+        self._tasks.end_all()
+        try:
+            until = now + REST_WITHIN
+            while self._clock.now() < until and (len(self._tasks) or not self.driven.still):
+                self._roll_out()
+                await self._clock.sleep_until(self._clock.now() + STEP)
+        finally:
+            self._quietly_still()
+            await self._close()
+
+    def _roll_out(self) -> None:
+        try:
+            self._move()
+        except DriverFailed:
+            pass  # told already; on with it, for the next try may stop the motors
+
+    def _quietly_still(self) -> None:
+        now = self._clock.now()
+        try:
+            self._driver.actuate(Velocity(), self.guarded.joints(now), now)
+        except Exception:  # noqa: BLE001 - nothing more can be done than to close it
+            pass
+
+    async def _close(self) -> None:
+        try:
+            async with asyncio.timeout_at(self._clock.deadline(self._clock.now() + CLOSE_WITHIN)):
+                await self._driver.close()
+        except TimeoutError:
+            pass
+        except Exception as error:  # noqa: BLE001 - the last thing a driver does; it is told, and ends nothing else
+            self._event("critical", f"the driver could not be closed: {error}")
