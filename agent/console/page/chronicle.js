@@ -97,7 +97,7 @@ export class Chronicle {
       case "Withdraw":
       case "Delta": if (this.mind.take(e)) this.routine.add(e); break;
       case "Typed": this.#mark("senses", e, "person", `typed “${e.text}”`); break;
-      case "StopPressed": this.#mark("senses", e, "alarm", "stop pressed"); break;
+      case "StopPressed": this.#mark("senses", e, "alarm", e.latch ? "emergency stop" : "stop pressed"); break;
       case "TurnOpened": this.#turns.set(e.turn, this.#add("turns", e.start_ns / 1e9, null, "person", `${e.turn}`, e)); break;
       case "TurnCommitted": this.#committed(e); break;
       case "TurnDropped": this.#dropped(e); break;
@@ -114,6 +114,12 @@ export class Chronicle {
       case "Outcome": this.#outcome(e); break;
       case "Fault": this.#faults.set(e.where, this.#mark("faults", e, "alarm", `${e.where}: ${e.error}`)); break;
       case "Recovered": this.#recovered(e); break;
+      case "Attached": this.#mark("senses", e, "good", `${e.where} attached`); break;
+      case "Tripped": this.#mark("faults", e, e.level === "info" ? "held" : "alarm", `${e.where}: ${e.guard}`); break;
+      case "Progress": this.#further(e); break;
+      case "BodyState":
+      case "Steer":
+      case "Steered": this.routine.add(e); break;
       case "Gauge":
         this.gauges.set(`${e.where} ${e.name.replaceAll("_", " ")}`, e.value);
         this.routine.add(e);
@@ -215,6 +221,20 @@ export class Chronicle {
     this.#doing.delete(e.id);
     item.tone = e.status === "done" ? "good" : "alarm";
     item.label = `${e.name}: ${e.status}`;
+  }
+
+  /** A command goes on at the robot: of pieces that say only how far, the newest is enough. */
+  #further(e) {
+    const item = this.#doing.get(e.id);
+    if (!item) return;
+    const before = item.events.at(-1);
+    if (before.type === "Progress" && before.state === e.state) {
+      item.events.pop();
+      this.routine.add(e);
+    }
+    item.events.push(e);
+    item.label = `${e.name}: ${e.state}`;
+    item.width = undefined;
   }
 
   #recovered(e) {

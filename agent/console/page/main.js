@@ -10,6 +10,8 @@ import { alarm, calm, notice, speak } from "./notices.js";
 import { Picture } from "./picture.js";
 import { devices, themed } from "./preferences.js";
 import { Recordings } from "./recordings.js";
+import { RobotPanel } from "./robot.js";
+import { Robots } from "./robots.js";
 import { Review } from "./review.js";
 import { settings } from "./settings.js";
 import { Story } from "./story.js";
@@ -28,6 +30,7 @@ const picture = new Picture({ frame: place("frame"), video: place("own"), still:
 const review = new Review(link);
 const recordings = new Recordings(link);
 const behaviour = new BehaviourPanel(link);
+const robot = new RobotPanel(link);
 
 let session = null; // what the server last said of it
 let viewer = 0;
@@ -35,6 +38,7 @@ let price = null; // of the language model's tokens
 let chosen = false; // Talk or "Only watch" was pressed: the big button has gone
 let story = new Story();
 let chronicle = new Chronicle();
+let robots = new Robots();
 let wait = { until: 0 }; // ms of performance.now(): when the next connection is tried
 let drawn = -1; // `changes` of the story that the captions show; -1: they show something else
 
@@ -44,7 +48,10 @@ link.onstate = (state, detail) => {
   document.body.dataset.link = state;
   wait = { until: performance.now() + detail };
   if (state === "open") calm();
-  else talker.disconnected();
+  else {
+    talker.disconnected();
+    robot.release();
+  }
   if (state === "stale") alarm("The server was started again and this address is no longer good. Open the address that it prints now.");
   render();
 };
@@ -66,6 +73,7 @@ link.onmessage = (message) => {
     case "pong": time.hear(message.now, message.time); break;
     case "recordings": recordings.refresh(); break;
     case "manner": behaviour.hear(message.manner, message.by === viewer ? "you" : `viewer ${message.by}`); break;
+    case "let_go": robot.release(message.reason); break;
     case "notice": notice(message.message); break;
     case "error": if (!behaviour.refused(message.message)) alarm(message.message); break;
     default: talker.take(message);
@@ -99,6 +107,7 @@ function begin() {
     if (row.state !== "faint" && row.text) speak(row.side === "note" ? row.text : `${row.side === "agent" ? "Agent" : captions.person}: ${row.text}${row.state === "cut" ? ", interrupted" : ""}`);
   };
   chronicle = new Chronicle();
+  robots = new Robots();
   behaviour.knows([]);
   if (review.name === null) look();
 }
@@ -110,6 +119,7 @@ function take(event) {
   newest = event.order;
   story.take(event);
   chronicle.take(event);
+  robots.take(event);
   if (event.type === "Offered") behaviour.knows([...chronicle.offers.values()].flat());
 }
 
@@ -148,6 +158,7 @@ function frame(now) {
   }
   if (recorded) picture.faces(review.faces, review.time);
   else picture.faces(chronicle.faces, time.now());
+  robot.show(robots, recorded ? review.robots : robots, recorded ? review.time : time.now());
   panel.tick(now);
   const heard = talker.talking ? Math.round(Math.min(1, talker.microphone.level * 1.6) * 34) / 34 : 0;
   if (heard !== level) {
@@ -234,6 +245,7 @@ async function talk() {
 }
 
 const stop = () => {
+  robot.release();
   if (link.send({ type: "stop" })) notice("Stop was sent.");
   else alarm("Stop could not be sent: there is no connection.");
 };
@@ -255,6 +267,7 @@ press("watch-only", () => {
 });
 press("mute", mute);
 press("stop", stop);
+robot.onhalt = stop;
 press("camera", async () => {
   if (talker.seeing) talker.release("camera");
   else await talker.see(settings);

@@ -1,6 +1,7 @@
 // A recorded session, looked at: its sound leads, and captions, timeline and picture follow it.
 
 import { Chronicle } from "./chronicle.js";
+import { Robots } from "./robots.js";
 import { Story } from "./story.js";
 import { clock } from "./telling.js";
 
@@ -11,6 +12,7 @@ const place = (id) => document.getElementById(id);
 export class Review {
   name = null; // of the recording that is open
   story = new Story();
+  robots = new Robots();
   chronicle = null;
   onopened = () => {};
   onclosed = () => {};
@@ -64,6 +66,7 @@ export class Review {
     this.#images = images;
     this.#shown = -1;
     this.story.clear();
+    this.robots.clear();
     this.#told = 0;
     this.#measure(chronicle.last);
     this.#sound.src = this.#link.address(`${path}/sound.wav`);
@@ -85,6 +88,7 @@ export class Review {
     this.name = this.chronicle = null;
     this.#events = this.#faces = this.#images = [];
     this.story.clear();
+    this.robots.clear();
     place("review").hidden = true;
     this.onclosed();
   }
@@ -117,11 +121,13 @@ export class Review {
   #go(t) {
     if (t < this.#at) {
       this.story.clear();
+      this.robots.clear();
       this.#told = 0;
     }
     this.#at = t;
     while (this.#told < this.#events.length && this.#events[this.#told].at <= t) {
       this.story.take(this.#events[this.#told]);
+      this.robots.take(this.#events[this.#told]);
       this.#told += 1;
     }
     this.#slider.value = t;

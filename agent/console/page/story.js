@@ -24,12 +24,13 @@ export class Story {
   #says = new Map(); // id -> {text, turn, shown}
   #ends = new Map(); // turn -> session time (s) at which the person's speech ended
   #asks = new Map(); // id of a question to a model -> {turn, draft, drafted}
+  #stood = new Map(); // robot -> how it stands, in a word
   #thought = new Map(); // turns for which a model was asked
   #notes = 0;
 
   clear() {
     this.rows = [];
-    for (const map of [this.#byKey, this.#segments, this.#says, this.#ends, this.#asks, this.#thought]) map.clear();
+    for (const map of [this.#byKey, this.#segments, this.#says, this.#ends, this.#asks, this.#thought, this.#stood]) map.clear();
     this.#open = this.manner = null;
     this.changes += 1;
   }
@@ -65,6 +66,8 @@ export class Story {
         break;
       case "Halt": this.#note(e.t, `Stop: everything halts (${e.reason})`, "alarm"); break;
       case "Fault": this.#note(e.t, `${e.where}: ${e.message}`, "alarm"); break;
+      case "Attached": if (!this.#attached(e)) return; break;
+      case "BodyState": if (!this.#stands(e)) return; break;
       case "Recovered": this.#note(e.t, `${e.where} is back${e.message ? `: ${e.message}` : ""}`, "work"); break;
       default: return;
     }
@@ -114,6 +117,24 @@ export class Story {
       Object.assign(ask, { draft: false, drafted: true });
       this.#thinks(end / 1e9, turn);
     }
+  }
+
+  #attached({ t, where, model }) {
+    if (this.#stood.has(where)) return false;
+    this.#stood.set(where, "heard");
+    this.#note(t, `${where} is attached${model ? `: ${model}` : ""}`, "work");
+    return true;
+  }
+
+  /** Told when it changes: stopped for good, not heard, free and heard again. */
+  #stands({ t, where, link, estop }) {
+    const now = estop === "latched" ? "latched" : link === "unknown" ? "unknown" : "heard";
+    const before = this.#stood.get(where) ?? "heard";
+    if (now === before) return false;
+    this.#stood.set(where, now);
+    const told = { latched: "is stopped, and stays so until an operator resets it", unknown: "is not heard any more", heard: before === "latched" ? "may move again" : "is heard again" };
+    this.#note(t, `${where} ${told[now]}`, now === "heard" ? "work" : "alarm");
+    return true;
   }
 
   #asked({ t, id, turn, purpose }) {

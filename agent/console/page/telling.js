@@ -68,7 +68,13 @@ export function tell(event) {
     case "Echo": return `Own voice in the microphone ${percent(e.similarity)}`;
     case "Faces": return faces(e.faces);
     case "Typed": return `Typed${quoted(e.text)}`;
-    case "StopPressed": return `Stop pressed (${e.by})`;
+    case "StopPressed": return `${e.latch ? "Emergency stop, until it is reset" : "Stop pressed"} (${e.by})`;
+    case "Steered":
+    case "Steer": return steered(e);
+    case "Attached": return `Robot ${e.where} is attached${e.model ? `: ${e.model}` : ""}`;
+    case "BodyState": return body(e);
+    case "Progress": return `${e.name} at ${e.where}: ${e.state}${typeof e.progress === "number" ? ` ${percent(e.progress)}` : ""}${e.detail ? `, ${e.detail}` : ""}`;
+    case "Tripped": return `Guard ${e.guard} of ${e.where}: ${[e.reason, e.detail].filter(Boolean).join(", ") || e.level}${e.count > 1 ? ` (${e.count} times)` : ""}`;
     case "TurnOpened": return `Turn ${e.turn} began`;
     case "TurnWaiting": return `Turn ${e.turn}: end ${percent(e.probability)}, waits ${seconds(e.wait_ns / 1e9)}`;
     case "TurnCommitted": return `Turn ${e.turn} taken (${why(e.reason)})${quoted(e.text)}`;
@@ -98,6 +104,16 @@ export function tell(event) {
     case "Voice": return `Voice ${percent(e.probability)}`;
     default: return e.type;
   }
+}
+
+function steered({ vx, vy, wz, robot }) {
+  if (!vx && !vy && !wz) return `Nobody steers${robot ? ` ${robot}` : ""}`;
+  return `Steers${robot ? ` ${robot}` : ""} by hand: ${[[vx, "m/s forward"], [vy, "m/s to the left"], [wz, "rad/s"]].filter(([value]) => value).map(([value, unit]) => `${number(value)} ${unit}`).join(", ")}`;
+}
+
+function body({ where, link, estop, mode, pose, guards }) {
+  const parts = [link === "heard" ? "" : link, estop === "latched" ? "its stop is latched" : "", mode, pose ? `at ${pose.slice(0, 2).map((value) => `${value?.toFixed(2)}`).join(", ")} m` : "", guards.length ? `held back by ${guards.join(", ")}` : ""];
+  return `${where}: ${parts.filter(Boolean).join(", ") || "heard"}`;
 }
 
 function delta({ index, text, tools, thought_characters: thought, sound }) {
