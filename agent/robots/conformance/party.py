@@ -1,0 +1,206 @@
+"""One client of the broker that plays an agent: well, or as badly as a promise needs it."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Self
+
+from agent.robots.conformance.diary import Diary
+from embodied.link.port import Connection, Dial, LinkError, Outgoing
+from embodied.robot.codec import encode
+from embodied.robot.messages import AgentConnection, AgentHeartbeat
+from embodied.robot.reports import Status
+from embodied.robot.seal import seal
+from embodied.robot.topics import agent_subscriptions, agent_topic, robot_topic
+from embodied.robot.vocabulary import MS, SECOND, TERMINAL, Rank
+from streams.clock import Clock
+
+GOALS_EVERY = 0.56  # s: the contract allows two a second
+BEAT_EVERY, RENEW_EVERY = 0.2, 0.7
+ANSWER = 2.0  # s to wait for an answer; how fast it has to come is a promise of its own
+
+
+class Party:
+    """Present on the broker inside `async with party.here()`.
+
+    name: the agent's id;  key: seals what is sent, if the robot wants that
+    beating, renewing: whether heartbeats are sent, and the lease is kept; a promise may turn them off
+    """
+
+    def __init__(self, dial: Dial, clock: Clock, *, fleet: str, robot: str, name: str, key: bytes = b"") -> None:
+        self.name, self.clock, self.fleet, self.robot = name, clock, fleet, robot
+        self.diary = Diary(robot, name, clock)
+        self.beating = self.renewing = True
+        self.lease = ""
+        self.lost: list[str] = []
+        self._dial, self._key = dial, key
+        self._session = secrets.token_hex(6)
+        self._count = self._seq = self._beat = 0
+        self._paced = clock.now()  # what another party of this name did just now counts, too
+        self._connection: Connection | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+        self._sending: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def here(self) -> AsyncIterator[Self]:
+        """Connected, until left. Raises `LinkError` if that cannot be, or ends."""
+        will = self._presence("lost")
+        try:
+            async with self._dial(will) as connection:
+                self._connection = connection
+                await connection.recall(agent_subscriptions(self.fleet, self.robot, self.name))
+                async with asyncio.TaskGroup() as tasks:
+                    self._tasks = tasks
+                    lives = [tasks.create_task(each()) for each in (self._listen, self._live, self._renew)]
+                    await connection.publish(self._presence("online"))
+                    try:
+                        yield self
+                    finally:
+                        for each in lives:
+                            each.cancel()
+                        self._tasks = None
+                        await self._bye(connection)
+                        for each in list(self._sending):
+                            each.cancel()
+        except* LinkError as group:
+            raise _first(group) from None
+        finally:
+            self._connection = None
+
+    # --- sending
+
+    def topic(self, channel: Any, name: str = "") -> str:
+        """Of the robot."""
+        return robot_topic(self.fleet, self.robot, channel, name)
+
+    def publish(self, topic: str, payload: bytes, qos: Literal[0, 1] = 1, *, retain: bool = False) -> None:
+        """Send these very bytes; nobody waits for the broker."""
+        if self._tasks is not None:
+            task = self._tasks.create_task(self._publish(Outgoing(topic, payload, qos, retain)))
+            self._sending.add(task)
+            task.add_done_callback(self._sending.discard)
+
+    def envelope(self, name: str, args: Mapping[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+        """A command that is right in every way, with `fields` put in; a field that is None is left out."""
+        self._count += 1
+        body = {
+            "v": 1, "id": f"{self._session}-{self._count}", "name": name, "args": dict(args or {}), "from": self.name,
+            "fresh": self.diary.fresh, "lease": self.lease or None,
+            "reply_to": agent_topic(self.fleet, self.name, "reply"), "origin": {"source": "policy"}, **fields,
+        }  # fmt: skip
+        return {key: value for key, value in body.items() if value is not None}
+
+    def bytes(self, body: Any) -> bytes:
+        """Encoded, and sealed if this party has a key."""
+        payload = encode(body)
+        return seal(payload, self._key) if self._key else payload
+
+    def command(self, name: str, args: Mapping[str, Any] | None = None, **fields: Any) -> str:
+        """Send a command. Returns its id."""
+        body = self.envelope(name, args, **fields)
+        self.publish(self.topic("command", name), self.bytes(body))
+        return str(body["id"])
+
+    async def ask(self, name: str, args: Mapping[str, Any] | None = None, **fields: Any) -> Status | None:
+        """Send a command, no faster than goals may come, and wait for its first answer; None if there is none."""
+        await self.pace()
+        id = self.command(name, args, **fields)
+        return await self.diary.status(id, ANSWER)
+
+    async def pace(self) -> None:
+        """Wait until one more goal is within the rate that is allowed."""
+        await self.clock.sleep_until(self._paced + round(GOALS_EVERY * SECOND))
+        self._paced = self.clock.now()
+
+    def setpoint(self, name: str, args: Mapping[str, Any], **fields: Any) -> bytes:
+        """Send one setpoint, with the next number unless `seq` is given. Returns its bytes."""
+        self._seq += 1
+        body = {
+            "v": 1, "name": name, "from": self.name, "seq": self._seq, "args": dict(args), "ttl_ms": 500,
+            "fresh": self.diary.fresh, "lease": self.lease or "none", "origin": {"source": "policy"}, **fields,
+        }  # fmt: skip
+        payload = self.bytes({key: value for key, value in body.items() if value is not None})
+        self.publish(self.topic("stream", name), payload, 0)
+        return payload
+
+    @property
+    def seq(self) -> int:
+        """Of the last setpoint."""
+        return self._seq
+
+    # --- the lease
+
+    async def wish(self, op: str, rank: Rank | None = None, **fields: Any) -> Status | None:
+        """Ask something about the lease, and wait for the answer; `lease` is kept as it says."""
+        self._count += 1
+        body = {
+            "v": 1, "id": f"{self._session}-{self._count}", "from": self.name, "op": op, "rank": rank,
+            "lease": self.lease if op != "acquire" else None, "fresh": self.diary.fresh, **fields,
+        }  # fmt: skip
+        payload = self.bytes({key: value for key, value in body.items() if value is not None})
+        self.publish(self.topic("lease/set"), payload)
+        answer = await self.diary.status(str(body["id"]), ANSWER)
+        if answer is not None and answer.state == "succeeded":
+            held = answer.result.get("lease", "") if isinstance(answer.result, dict) else ""
+            self.lease = str(held) if op != "release" else ""
+        return answer
+
+    # --- inside
+
+    async def _publish(self, message: Outgoing) -> None:
+        if self._connection is None:
+            return
+        try:
+            await self._connection.publish(message)
+        except LinkError as error:
+            self.lost.append(f"{message.topic}: {error}")  # a promise that spoils the way expects that
+
+    async def _listen(self) -> None:
+        if self._connection is not None:
+            async for message in self._connection.messages():
+                self.diary.write(message)
+
+    async def _live(self) -> None:
+        while True:
+            if self.beating:
+                self._beat += 1
+                body = AgentHeartbeat(self._session, self._beat, max(0, self.clock.now() // MS))
+                if self.diary.fresh is not None:
+                    body = AgentHeartbeat(self._session, self._beat, body.mono_ms, {self.robot: self.diary.fresh})
+                self.publish(agent_topic(self.fleet, self.name, "heartbeat"), encode(body), 0)
+            await asyncio.sleep(BEAT_EVERY)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_EVERY)
+            if self.renewing and self.lease:
+                self._count += 1
+                body = {
+                    "v": 1, "id": f"{self._session}-{self._count}", "from": self.name, "op": "renew",
+                    "lease": self.lease, "fresh": self.diary.fresh,
+                }  # fmt: skip
+                self.publish(self.topic("lease/set"), self.bytes(body))
+
+    def _presence(self, state: Any) -> Outgoing:
+        body = encode(AgentConnection(state, self._session))
+        return Outgoing(agent_topic(self.fleet, self.name, "connection"), body, 1, retain=True)
+
+    async def _bye(self, connection: Connection) -> None:
+        try:
+            async with asyncio.timeout(1):
+                await connection.publish(self._presence("offline"))
+        except (LinkError, TimeoutError):
+            pass  # the will says it
+
+
+def ended(status: Status | None) -> bool:
+    """Whether it is the last of its command."""
+    return status is not None and status.state in TERMINAL
+
+
+def _first(group: BaseExceptionGroup[Any]) -> LinkError:
+    found = group.exceptions[0]
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found if isinstance(found, LinkError) else LinkError(str(found))
