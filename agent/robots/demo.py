@@ -65,7 +65,7 @@ class Stage:
     async def main(self) -> None:
         """Run to the end. Raises `VisavisError` if broker, robot or agent cannot be started."""
         async with running() as broker, robot(broker):
-            self.console.print(f"broker: {broker.described} at {broker.url}", markup=False, soft_wrap=True)
+            self.console.print(f"broker: {broker.words}", markup=False, soft_wrap=True)
             section = replace(self.settings.robot, url=broker.url, ids=(ROBOT,))
             body = replace(self.settings.body, motion="mqtt")
             settings = replace(self.settings, robot=section, body=body)

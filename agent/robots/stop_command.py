@@ -3,14 +3,13 @@
 import argparse
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from msgspec import Struct
 
-from agent.errors import ConfigError
 from agent.outputs import Terminal
 from agent.robots.finding import address, running
+from agent.robots.keys import read_key
 from embodied.link.link import Link
 from embodied.link.mqtt import dial
 from embodied.link.port import LinkBroken, Message, Outgoing
@@ -41,22 +40,13 @@ def stop_command(arguments: argparse.Namespace) -> int:
     names = ("fleet", "protocol", "ca", "cert", "key")
     chosen = {name: value for name in names if (value := getattr(arguments, name))}
     settings = RobotConfig(url=arguments.url, ids=(arguments.robot,), agent=arguments.agent or "operator1", **chosen)
-    key = _key(arguments.operator_key)
+    key = read_key(arguments.operator_key, "--operator-key") if arguments.operator_key else None
     console = Terminal()
     told, done = clock.run(
         _reset(settings, key) if arguments.reset else _stop(settings, arguments.latch), virtual=False
     )
     console.print(told, markup=False, soft_wrap=True)
     return OK if done else UNCONFIRMED
-
-
-def _key(path: str | None) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes().strip()
-    except OSError as error:
-        raise ConfigError(f"--operator-key {path}: cannot be read: {error.strerror or error}") from error
 
 
 async def _stop(settings: RobotConfig, latch: bool) -> tuple[str, bool]:

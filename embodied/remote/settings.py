@@ -19,6 +19,8 @@ class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
     rank: as which it asks for the lease
     protocol: of MQTT; "auto" tries 5, then 3.1.1
     ca, cert, key: PEM files: who is believed to be the broker, and the client's own certificate
+    seal_key, consent_key: files with secrets that this agent shares with the robots: the first seals what is sent, with
+        the second a robot sees that a yes was really given; "" = none
     words: a file with the words in which a model is told of what the robot can do; what is not in it keeps the words
         that come with visavis, or has none: those of the robot itself are shown to people only
     halt: what "stop" does: "stop" ends all motion and lets the robot be used again; "estop" stays until it is reset
@@ -36,6 +38,8 @@ class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
     ca: str = ""
     cert: str = ""
     key: str = ""
+    seal_key: str = ""
+    consent_key: str = ""
     words: str = ""
     halt: Literal["stop", "estop"] = "stop"
     skills: tuple[str, ...] = ()

@@ -1,0 +1,303 @@
+"""A policy of action chunks as something that a robot can do: a `Command` begins it, a cut ends it.
+
+The executor (policies/chunks) plans and ticks; the client (embodied/remote) is asked for the lease, and sends what is
+planned as setpoints of the robot's chunk capability. The robot checks every row, and rests when nothing comes.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from embodied.remote.client import RobotClient
+from embodied.robot.arguments import Refusal
+from embodied.robot.factsheet import Factsheet
+from embodied.robot.reports import Happening, Heartbeat, Telemetry
+from policies.chunks.beats import Beats
+from policies.chunks.executor import ChunkExecutor
+from policies.chunks.fitting import Drivable, fit
+from policies.chunks.inference import OnnxPolicy
+from policies.chunks.package import Package
+from policies.chunks.policy import ChunkPolicy, Observation, Stitch
+from policies.chunks.told import ActionChunk, Event, Tick
+from policies.errors import PolicyError
+from streams.clock import MS, SECOND, Clock
+from streams.ports import Publisher
+from streams.topics import FEEDBACK
+from streams.types import Action, Command, Controlled, Fault, Offer, Outcome
+
+LEASE_S = 2.0
+USUAL_S, LONGEST_S = 10.0, 300.0
+LINK = 20 * MS  # to the robot and back; rows so near are not changed any more
+
+
+class Skill:
+    """`embodied.ports.Actuator` for `Command`s with the name of the policy.
+
+    policy: loaded;  client: of the robot that it drives;  stitch: how a chunk goes over into the next
+    prefix: before the name, for one of several robots
+
+    Arguments: "seconds" (default 10, at most 300), and the columns of what no telemetry tells, such as a goal. Done
+    when its time is over. Refused if the policy was not made for this robot (`policies.chunks.fitting`), or the robot
+    may not be moved; failed when the robot is stopped, steered by hand or not heard meanwhile.
+    """
+
+    accepts: tuple[type, ...] = (Command,)
+
+    def __init__(
+        self, policy: ChunkPolicy, client: RobotClient, publisher: Publisher, clock: Clock, *,
+        stitch: Stitch | None = None, prefix: str = "",
+    ) -> None:  # fmt: skip
+        spec = policy.spec
+        self.name = prefix + re.sub(r"[^a-z0-9_]+", "_", spec.name.lower()).strip("_")
+        self._policy, self._client, self._publisher, self._clock = policy, client, publisher, clock
+        self._stitch: Stitch = stitch or ("forward" if spec.rtc == "forward" else "replace")
+        self._beats = Beats()
+        self._beat: Heartbeat | None = None
+        self._telemetry: dict[str, tuple[Telemetry, int]] = {}
+        self._given: Mapping[str, float] = {}
+        self._executor: ChunkExecutor | None = None
+        self._found = asyncio.Event()
+        self._wrong = "the robot has not told what it can do"
+        self._current: Command | None = None
+        self._ended = asyncio.Event()
+        self._why = ""
+        self._fence = -1
+        client.listen(self)
+
+    @classmethod
+    def load(cls, folder: str, client: RobotClient, publisher: Publisher, clock: Clock) -> "Skill":
+        """The policy in `folder`. Reads files. Raises `PolicyError`."""
+        return cls(OnnxPolicy(Package.read(Path(folder))), client, publisher, clock)
+
+    def offers(self) -> tuple[Offer, ...]:
+        """The policy, as one thing more that the robot can do."""
+        spec = self._policy.spec
+        columns = {name: {"type": "number"} for names in spec.given.values() for name in names}
+        seconds = {"type": "number", "minimum": 0.1, "maximum": LONGEST_S, "description": "for how long, in seconds"}
+        parameters = {
+            "type": "object", "properties": {**columns, "seconds": seconds}, "required": list(columns),
+            "additionalProperties": False,
+        }  # fmt: skip
+        return (Offer(self.name, spec.task or spec.name, parameters, "command", risky=True, on_cut="cancel"),)
+
+    def takes(self, action: Action) -> bool:
+        """See `embodied.ports.Choosy`."""
+        return isinstance(action, Command) and action.name == self.name
+
+    async def serve(self) -> None:
+        """Tick from when the robot is known on. See `embodied.ports.Connected`."""
+        while True:
+            await self._found.wait()
+            self._found.clear()
+            executor = self._made()
+            if executor is None:
+                continue
+            self._executor = executor
+            try:
+                async with asyncio.TaskGroup() as group:
+                    running = group.create_task(executor.run(), name=self.name)
+                    await self._found.wait()  # the robot has told of itself anew
+                    running.cancel()
+            finally:
+                self._executor = None
+                self._end("the robot has told of itself anew")
+
+    def _made(self) -> ChunkExecutor | None:
+        sheet = self._client.factsheet
+        if sheet is None:
+            return None
+        chunks = [
+            Drivable(each.name, each.action_features, each.dt_ms, each.horizon_max)
+            for each in sheet.capabilities
+            if each.kind == "chunk"
+        ]
+        joints = {name: (limit.min, limit.max) for name, limit in sheet.limits.joints.items()}
+        try:
+            fitted = fit(self._policy.spec, chunks, joints)
+        except PolicyError as error:
+            self._wrong = str(error)
+            self._publisher.publish(FEEDBACK, self._clock.now(), Fault(self.name, type(error).__name__, self._wrong))
+            return None
+        self._wrong = ""
+        return ChunkExecutor(
+            self._policy, self._clock, observe=self._observe, tick=self._tick, send=self._send, told=self._told,
+            stitch=self._stitch, limits=fitted.limits, link=lambda: LINK,
+        )  # fmt: skip
+
+    # --- doing it
+
+    async def perform(self, action: Action) -> Outcome:
+        """Do it for its time. Cancelled: the robot is told at once, and the arm holds."""
+        assert isinstance(action, Command)
+        if self._executor is None:
+            return self._outcome(action, "refused", self._wrong)
+        if self._current is not None:
+            return self._outcome(action, "refused", f"{self.name} is under way already")
+        if wrong := self._refusal(action):
+            return self._outcome(action, "refused", wrong)
+        self._given = action.arguments
+        seconds = float(action.arguments.get("seconds", USUAL_S))
+        self._client.use()
+        if why := await self._allowed():
+            return self._outcome(action, "refused", why)
+        if action.turn <= self._fence and action.on_cut == "cancel":
+            return self._outcome(action, "fenced", "stopped before it began")
+        self._current, self._why = action, ""
+        self._ended.clear()
+        self._executor.begin(self._policy.spec.task or self.name)
+        try:
+            async with asyncio.timeout_at(self._clock.deadline(self._clock.now() + round(seconds * SECOND))):
+                await self._ended.wait()
+        except TimeoutError:
+            return self._outcome(action, "done")
+        except asyncio.CancelledError:
+            return self._outcome(action, "cut", "stopped on the way")
+        finally:
+            self._rest()
+        return self._outcome(action, "failed", self._why)
+
+    async def _allowed(self) -> str:
+        """Wait for the lease; why the robot may not be moved, "" if it may."""
+        until = self._clock.now() + round(LEASE_S * SECOND)
+        while (why := self._client.why_not(moves=True)) and self._clock.now() < until:
+            await self._clock.sleep_until(self._clock.now() + 20 * MS)
+        return why or ("it is stopped; an operator has to reset it" if self._client.watch.latched else "")
+
+    def _rest(self) -> None:
+        if self._executor is not None:
+            self._executor.cancel()
+        self._current = None
+        capability = self._drives(self._client.factsheet)
+        for resource in capability.resources if capability is not None else ():
+            self._client.tell("cancel", {"target": "*", "resource": resource}, first=True)
+
+    def _drives(self, sheet: Factsheet | None) -> Any:
+        capabilities = () if sheet is None else sheet.capabilities
+        return next((each for each in capabilities if each.name == self._policy.spec.drives), None)
+
+    def _refusal(self, command: Command) -> str:
+        given = {name for names in self._policy.spec.given.values() for name in names}
+        if unknown := set(command.arguments) - given - {"seconds"}:
+            return f"{self.name} takes {', '.join(sorted(given | {'seconds'}))}, not {', '.join(sorted(unknown))}"
+        if missing := given - set(command.arguments):
+            return f"{self.name} needs {', '.join(sorted(missing))}"
+        for name, value in command.arguments.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+                return f"{name} is no number"
+        seconds = command.arguments.get("seconds", USUAL_S)
+        return "" if 0.1 <= seconds <= LONGEST_S else f"seconds is from 0.1 to {LONGEST_S:g}"
+
+    # --- the executor's side: on the loop, returns at once
+
+    def _observe(self) -> Observation | None:
+        values: dict[str, Any] = {}
+        oldest = self._clock.now()
+        for feature, seen in self._policy.spec.observation.items():
+            if seen.channel:
+                found = self._telemetry.get(seen.channel)
+                if found is None or any(name not in found[0].values for name in seen.names):
+                    return None
+                source: Mapping[str, Any] = found[0].values
+                oldest = min(oldest, found[1])
+            else:
+                source = self._given
+            values[feature] = np.array([float(source[name]) for name in seen.names], np.float32)
+        return Observation(oldest, values)
+
+    def _send(self, chunk: ActionChunk) -> None:
+        args = self._beats.wire(chunk)
+        if args is None:
+            return
+        refusal = self._client.setpoint(self._policy.spec.drives, args)
+        if isinstance(refusal, Refusal):
+            self._end(refusal.detail)
+
+    def _tick(self, tick: Tick) -> None:
+        current = self._current
+        if current is None:
+            return
+        self._client.use()
+        if why := self._client.why_not(moves=True):
+            self._end(why)
+        elif self._client.watch.latched:
+            self._end("the robot was stopped")
+        if tick.action is None:
+            return
+        spec, seen = self._policy.spec, self._observe()
+        known = {} if seen is None else seen.values
+        state = {
+            name: float(value)
+            for feature, each in spec.observation.items()
+            if feature in known and each.names
+            for name, value in zip(each.names, known[feature])
+        }
+        action = {name: float(value) for name, value in zip(spec.action.names, tick.action)}
+        chunk = int(tick.chunk.removeprefix("k") or -1) if tick.state == "moving" else -1
+        self._publisher.publish(
+            FEEDBACK, self._clock.now(),
+            Controlled(self._client.robot, current.id, self.name, tick.task, state, action, chunk),
+        )  # fmt: skip
+
+    def _told(self, event: Event) -> None:
+        if event.kind != "fed":
+            self._publisher.publish(
+                FEEDBACK, self._clock.now(), Fault(self.name, f"Chunk{event.kind.title()}", event.detail)
+            )
+
+    def _end(self, why: str) -> None:
+        if self._current is not None and not self._ended.is_set():
+            self._why = why
+            self._ended.set()
+
+    # --- the client's listener
+
+    def attached(self, factsheet: Factsheet) -> None:
+        """See `embodied.remote.client.Listener`."""
+        self._found.set()
+
+    def ticked(self, now: int) -> None:
+        """The same."""
+        beat = self._client.heartbeat
+        if beat is not None and beat is not self._beat:
+            self._beat = beat
+            self._beats.heard(beat.boot, beat.beat, beat.mono_ms, now)
+        for channel, telemetry in self._client.telemetry.items():
+            if channel not in self._telemetry or self._telemetry[channel][0] is not telemetry:
+                self._telemetry[channel] = (telemetry, now)
+
+    def happened(self, event: Happening) -> None:
+        """The same."""
+
+    def fault(self, error: str, message: str) -> None:
+        """The same: `RobotBody` tells it."""
+
+    def recovered(self, message: str) -> None:
+        """The same."""
+
+    # --- the body's orders
+
+    def cut(self, turn: int) -> None:
+        """What is of a turn up to `turn` does not begin any more."""
+        self._fence = max(self._fence, turn)
+
+    def pause(self, turn: int) -> None:
+        """Nothing: only speech is paused."""
+
+    def resume(self, turn: int) -> None:
+        """Nothing."""
+
+    async def halt(self) -> None:
+        """Plan nothing more: the robot itself is stopped by its own actuator."""
+        self._end("halted")
+
+    async def aclose(self) -> None:
+        """Nothing to give back."""
+
+    def _outcome(
+        self, command: Command, status: Literal["done", "cut", "fenced", "refused", "failed"], detail: str = ""
+    ) -> Outcome:
+        return Outcome(command.turn, command.id, "Command", command.name, status, detail)
