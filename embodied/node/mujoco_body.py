@@ -10,18 +10,17 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct, field, structs
 
 from embodied.node.driver import Task
-from embodied.node.goals import Arm, Base
+from embodied.node.goals import Goals
 from embodied.node.mujoco_eye import Eye, EyeMissing
-from embodied.node.mujoco_room import CAMERA, GRIPPER, GRIPPER_OPEN, REST, STEP_S
+from embodied.node.mujoco_room import CAMERA, GRIPPER, REST, STEP_S
 from embodied.node.mujoco_world import World
 from embodied.node.profile import Profile, options_of
 from embodied.node.senses import picture
-from embodied.node.speaker import Speaker
 from embodied.robot.decisions import Sensed, Velocity
-from embodied.robot.factsheet import Factsheet, Limits
+from embodied.robot.factsheet import Factsheet
 from embodied.robot.vocabulary import StopCategory
 from streams.clock import MS, SECOND, Clock
 
@@ -33,15 +32,17 @@ DRAW_MS = 140
 STEP = round(STEP_S * SECOND)
 GRIP_S = 2.0
 """The fingers have met, or hold something, by then."""
-GAP = 0.004
+GAP = 0.05
 
 
 class Options(Struct, frozen=True, forbid_unknown_fields=True):
     """What a profile may say under `options`.
 
+    home: where the arm's joints are at first, and where "arm.home" leads (rad)
     camera: whether it has one;  width, height: of its pictures, in pixels;  quality: of the JPEGs
     """
 
+    home: dict[str, float] = field(default_factory=lambda: dict(REST))
     camera: bool = True
     width: Annotated[int, Meta(ge=64, le=640)] = 320
     height: Annotated[int, Meta(ge=48, le=480)] = 240
@@ -53,15 +54,14 @@ class MujocoBody:
 
     eye: its camera, None if it has none;  blind: why it has none, "" if that was wished: told as an error of the robot
     lost_ns: time that the world did not live through, because the loop was away for longer than `CATCH_UP_S`
-    lamp: on or not;  said: the words its speaker has said whole (the last 1000)
+    goals: what it can do;  said: the words its speaker has said whole (the last 1000)
     """
 
-    def __init__(self, world: World, limits: Limits, *, eye: Eye | None = None, blind: str = "") -> None:
+    def __init__(self, profile: Profile, world: World, *, eye: Eye | None = None, blind: str = "") -> None:
         self.world, self.eye, self.blind = world, eye, blind
         self.lost_ns = 0
-        self.lamp = False
         self.said: list[str] = []
-        self._base, self._arm, self._speaker = Base(limits), Arm(limits, REST), Speaker(self._heard)
+        self.goals = Goals(profile, heard=self._heard)
         self._until: int | None = None  # up to then (ns) the world has lived
         self._scan = world.scan(0)
         self._scan_at = self._draw_at = 0
@@ -93,17 +93,9 @@ class MujocoBody:
 
     async def perform(self, task: Task) -> Any:
         """move, turn, come_back, nav.goto; arm.move_j, arm.home, gripper; say; lamp. Raises `TaskFailed`."""
-        name, args = task.command.name, task.command.args
-        if name == "say":
-            return await self._speaker.say(task)
-        if name == "lamp":
-            self.lamp = bool(args["on"])
-            return {"on": self.lamp}
-        if name == "gripper":
-            return await self._grip(task, wide=bool(args["open"]))
-        if name.startswith("arm."):
-            return await self._arm.perform(task)
-        return await self._base.perform(task)
+        if task.command.name == GRIPPER:
+            return await self._grip(task, wide=bool(task.command.args["open"]))
+        return await self.goals.perform(task)
 
     def brake(self, category: StopCategory, why: str) -> None:
         """The motors ramp the base down by themselves, and joints hold where they are."""
@@ -148,7 +140,7 @@ class MujocoBody:
 
     async def _grip(self, task: Task, *, wide: bool) -> Any:
         """Open, or close on whatever is there."""
-        target, until = (GRIPPER_OPEN if wide else 0.0), task.now + round(GRIP_S * SECOND)
+        target, until = float(wide), task.now + round(GRIP_S * SECOND)
         before = task.sensed.joints.get(GRIPPER, 0.0)
         still = task.now
         while abs((at := task.sensed.joints.get(GRIPPER, 0.0)) - target) > GAP and task.now < until:
@@ -158,7 +150,7 @@ class MujocoBody:
                 break
             task.aim({GRIPPER: target})
             await task.step()
-        return {"open": wide, "width_m": round(task.sensed.joints.get(GRIPPER, 0.0), 4)}
+        return {"open": wide, "holds": not wide and at > 2 * GAP}
 
     def _heard(self, word: str) -> None:
         self.said.append(word)
@@ -171,7 +163,7 @@ async def connect(profile: Profile, robot: str, clock: Clock) -> tuple[Factsheet
     Without OpenGL it runs without a camera: the factsheet has none, and the robot's state tells why.
     """
     options = options_of(profile, Options)
-    world = World()
+    world = World(options.home)
     eye, blind = None, ""
     if options.camera:
         try:
@@ -184,4 +176,4 @@ async def connect(profile: Profile, robot: str, clock: Clock) -> tuple[Factsheet
         front = {"telemetry": f"camera.{CAMERA}", "size": [*eye.size], "fov_deg": eye.fov_deg}
         features["cameras"] = {CAMERA: front}
     factsheet = structs.replace(factsheet, observation_features=features)
-    return factsheet, MujocoBody(world, factsheet.limits, eye=eye, blind=blind)
+    return factsheet, MujocoBody(profile, world, eye=eye, blind=blind)

@@ -8,8 +8,9 @@ Lengths in m, angles in rad, x forward, y to the left, z up (REP 103).
 BASE = ("base_x", "base_y", "base_yaw")
 JOINTS = ("j1", "j2", "j3", "j4", "j5")
 GRIPPER = "gripper"
-"""Opening between the fingers in m: 0 is closed. Two slides move, this one leads."""
+"""0 is closed, 1 is open. Two slides move, this one leads."""
 GRIPPER_OPEN = 0.06
+"""Between the fingers, in m."""
 LIDAR = "lidar"
 CAMERA = "front"
 TALL_DEG = 46.83

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from embodied.node.mujoco_room import BASE, GRIPPER, JOINTS, LIDAR, REST, ROBOT_GROUP, ROOM, STEP_S
+from embodied.node.mujoco_room import BASE, GRIPPER, GRIPPER_OPEN, JOINTS, LIDAR, REST, ROBOT_GROUP, ROOM, STEP_S
 from embodied.robot.decisions import Scan, Velocity
 from streams.errors import DependencyMissing
 
@@ -59,10 +59,10 @@ class Lidar:
 class World:
     """Room and robot. Steps of 5 ms; what was last wished of the motors holds for 200 ms of its time, then they stop.
 
-    Raises `DependencyMissing`. steps: made so far, of `STEP_S` each
+    rest: where its joints are at first. Raises `DependencyMissing`. steps: made so far, of `STEP_S` each
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rest: Mapping[str, float] = REST) -> None:
         self.module = module = mujoco()
         self.model = model = module.MjModel.from_xml_string(ROOM)
         self.data = data = module.MjData(model)
@@ -75,9 +75,9 @@ class World:
         self._motor = {name: int(model.actuator(name).id) for name in (*BASE, *JOINTS, GRIPPER)}
         self._range = {name: tuple(map(float, model.joint(name).range)) for name in (*JOINTS, GRIPPER)}
         self._chassis, self._floor = int(model.geom("chassis").id), int(model.geom("floor").id)
-        for name, angle in REST.items():
-            data.qpos[self._place[name]] = angle
-        self.aim(REST)
+        for name in JOINTS:
+            data.qpos[self._place[name]] = rest.get(name, REST[name])
+        self.aim({**REST, **rest})
         module.mj_forward(model, data)
         self._lidar = Lidar(module, model, data)
 
@@ -88,11 +88,11 @@ class World:
         self._wish, self._news = velocity, self.steps
 
     def aim(self, joints: Mapping[str, float]) -> None:
-        """Move joints (rad; the gripper: m of opening) there. Names that it does not have are passed over."""
+        """Move joints (rad; the gripper: 0 to 1) there. Names that it does not have are passed over."""
         for name, position in joints.items():
             if name in self._range:
                 low, high = self._range[name]
-                wish = position / 2 if name == GRIPPER else position  # each finger goes half of the way
+                wish = position * GRIPPER_OPEN / 2 if name == GRIPPER else position
                 self.data.ctrl[self._motor[name]] = min(max(wish, low), high)
 
     def hold(self) -> None:
@@ -135,9 +135,9 @@ class World:
 
     @property
     def joints(self) -> dict[str, float]:
-        """Where they are: rad; the gripper: m of opening."""
+        """Where they are: rad; the gripper: 0 to 1."""
         where = {name: float(self.data.qpos[self._place[name]]) for name in JOINTS}
-        return {**where, GRIPPER: 2 * float(self.data.qpos[self._place[GRIPPER]])}
+        return {**where, GRIPPER: 2 * float(self.data.qpos[self._place[GRIPPER]]) / GRIPPER_OPEN}
 
     def scan(self, t: int) -> Scan:
         """Distances all round from the middle of the base, 14 cm above the floor; the robot itself is not seen."""
