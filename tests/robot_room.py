@@ -1,190 +1,144 @@
-"""A console around a session with robots that exist only in their messages: they tell of themselves on the real bus.
+"""A whole session with a robot in virtual time: percepts, policy, body, link, broker, guards, driver, world."""
 
-`python -m tests.robot_room` prints an address and lets one drive about, to look at the page.
-"""
-
-import asyncio
-import math
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec.structs import replace
+
 from agent import assembly, config
-from agent.config import Config
-from agent.console.host import Host
-from agent.session import Session
-from streams.bus import Lane
-from streams.clock import MS, SECOND, Clock, run
-from streams.ports import Publisher
-from streams.topics import ACTION, FEEDBACK, PERCEPT, Topic
-from streams.types import Attached, BodyState, Command, Fault, Halt, Outcome, Progress, Steer
+from agent.session import Log, Session
+from embodied.link.memory import MemoryBroker
+from embodied.node.node import RobotNode
+from embodied.node.profile import Profile
+from embodied.node.simulator import SimulatedRobot
+from embodied.remote.agent_link import AgentLink
+from embodied.remote.body import RobotBody
+from embodied.remote.client import RobotClient
+from embodied.remote.settings import RobotConfig
+from embodied.robot.settings import GuardSettings
+from streams.clock import MS, Clock
+from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN
+from streams.types import Command, Outcome, Say, Typed
+from tests.minds import NOON
+from tests.scenes import Percepts
 
-LIGHT = ["vad.engine=webrtc", "turn_end.engine=none", "speech.engine=none", "voice.engine=tones"]
-FENCE = ((-3.0, -3.0), (3.0, -3.0), (3.0, 3.0), (-3.0, 3.0))
-OUT = (((1.0, 1.0), (2.0, 1.0), (2.0, 2.0)),)
-STEP = 50 * MS
+BASE = [
+    "voice.engine=tones", "speech.engine=none", "turn_end.engine=none", "vad.engine=webrtc", "body.motion=mqtt",
+    "robot.url=mqtt://nowhere", 'robot.ids=["r1"]',
+]  # fmt: skip
 
 
-class PaperRobot:
-    """A source that tells how a robot stands, and (`tap`) follows what it is told: it is driven, and stops.
+class Hosted:
+    """A robot's own program, hosted by the session's body so that it lives in the same virtual time."""
 
-    told: every `Steer` and `Halt` that was for it, in order;  speeds: what it says it can do
-    say: put feedback of one's own on the bus, from any thread
-    """
+    accepts: tuple[type, ...] = ()
 
-    writes: tuple[Topic[Any], ...] = (FEEDBACK,)
+    def __init__(self, node: RobotNode) -> None:
+        self.name, self._node = f"program of {node.robot}", node
 
-    def __init__(self, name: str = "robot7", speeds: tuple[float, float] = (0.5, 1.5), appears_s: float = 0.0) -> None:
-        self.name = name
-        self.speeds = speeds
-        self.told: list[Steer | Halt] = []
-        self.state = BodyState(
-            name, mode="automatic", holder="agent1", rank="model", pose=(0.0, 0.0, 0.0), battery=0.83
-        )
-        self.appears = round(appears_s * SECOND)
-        self._wish = (0.0, 0.0)
-        self._goals: dict[int, tuple[Command, int]] = {}
-        self._out: tuple[Publisher, Clock] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+    async def perform(self, action: Any) -> Outcome:
+        raise AssertionError("it accepts nothing")
 
-    def change(self, **fields: Any) -> None:
-        """Stand otherwise from now on."""
-        kept = {name: getattr(self.state, name) for name in BodyState.__struct_fields__}
-        self.state = BodyState(**kept | fields)
+    async def serve(self) -> None:
+        await self._node.run()
 
-    def say(self, data: Any) -> None:
-        assert self._loop is not None and self._out is not None
-        bus, clock = self._out
-        self._loop.call_soon_threadsafe(lambda: bus.publish(FEEDBACK, clock.now(), data))
+    def cut(self, turn: int) -> None: ...
 
-    def attach(self) -> Attached:
-        return Attached(self.name, "diff_drive", "A paper robot", 0.2, FENCE, OUT, self.speeds)
+    def pause(self, turn: int) -> None: ...
 
-    async def __aenter__(self) -> "PaperRobot":
-        return self
+    def resume(self, turn: int) -> None: ...
 
-    async def __aexit__(self, *exc: Any) -> None:
-        self._out = None
+    async def halt(self) -> None: ...
 
-    async def run(self, bus: Publisher, clock: Clock) -> None:
-        await clock.sleep_until(self.appears)
-        self._loop, self._out = asyncio.get_running_loop(), (bus, clock)
-        bus.publish(FEEDBACK, clock.now(), self.attach())
-        tick = 0
-        while True:
-            self._drive(bus, clock)
-            if tick % 4 == 0:
-                bus.publish(FEEDBACK, clock.now(), self.state)
-            tick += 1
-            await clock.sleep_until(clock.now() + STEP)
+    async def aclose(self) -> None: ...
 
-    def _drive(self, bus: Publisher, clock: Clock) -> None:
-        speed, turning = self._wish
-        for number, (command, since) in self._goals.items():
-            done = min(1.0, (clock.now() - since) / (2 * SECOND))
-            speed = 0.5 if command.name == "move" else 0.0
-            turning = 0.8 if command.name == "turn" else 0.0
-            bus.publish(FEEDBACK, clock.now(), Progress(command.turn, number, command.name, self.name, "running", done))
-        if self.state.estop == "latched" or self.state.pose is None:
-            speed = turning = 0.0
-        if self.state.pose is not None:
-            x, y, heading = self.state.pose
-            step = speed * STEP / SECOND
-            x, y = x + step * math.cos(heading), y + step * math.sin(heading)
-            heading = math.remainder(heading + turning * STEP / SECOND, 2 * math.pi)
-            self.change(pose=(x, y, heading), speed=(speed, turning))
 
-    # --- what it is told
+@dataclass
+class Room:
+    """What there is besides the agent. happening: (ms, what to do to it then)"""
+
+    profile: str = "diff-drive"
+    changes: dict[str, Any] = field(default_factory=dict)
+    robots: tuple[str, ...] = ("r1",)
+    delay_ms: float = 2.0
+    happening: Sequence[tuple[float, Callable[["Room"], None]]] = ()
+    settings: GuardSettings | None = None
+    agent: RobotConfig = field(default_factory=lambda: RobotConfig(url="mqtt://nowhere", ids=("r1",), find_s=1))
+
+    def __post_init__(self) -> None:
+        self.drivers: dict[str, SimulatedRobot] = {}
+        self.nodes: dict[str, RobotNode] = {}
+        self.clients: dict[str, RobotClient] = {}
 
     @property
-    def tap(self) -> "Ear":
-        return Ear(self)
+    def robot(self) -> SimulatedRobot:
+        return self.drivers[self.robots[0]]
 
-    def hear(self, data: Any, clock: Clock) -> None:
-        match data:
-            case Steer(robot=robot) if robot in ("", self.name):
-                self.told.append(data)
-                self._wish = (data.vx, data.wz)
-            case Halt(latch=latch):
-                self.told.append(data)
-                self._wish = (0.0, 0.0)
-                if latch:
-                    self.change(estop="latched")
-            case Command(id=number) as command:
-                self._goals[number] = (command, clock.now())
-                for state in ("sent", "accepted"):
-                    self.say(Progress(command.turn, number, command.name, self.name, state))
-            case Outcome(action="Command", id=number):
-                self._goals.pop(number, None)
-
-
-class Ear:
-    """The tap by which a paper robot is told."""
-
-    name = "paper"
-    reads: tuple[Topic[Any], ...] = (ACTION, FEEDBACK, PERCEPT)
-
-    def __init__(self, robot: PaperRobot) -> None:
-        self._robot = robot
-
-    async def run(self, lane: Lane, clock: Clock, report: Callable[[Fault], None]) -> None:
-        while (packet := await lane.get()) is not None:
-            self._robot.hear(packet.data, clock)
+    def moving(self, publisher: Any, clock: Clock) -> list[Any]:
+        """What `AgentBody.moving` wants."""
+        self.broker = MemoryBroker(clock, delay_ms=self.delay_ms)
+        hosts, bodies = [], []
+        link = AgentLink(replace(self.agent, ids=self.robots), self.broker.dial("agent1"), clock, session="s-1")
+        for place, name in enumerate(self.robots):
+            profile = Profile.load(self.profile, self.changes)
+            sheet = replace(profile.factsheet, boot=f"boot-{name}")
+            self.drivers[name] = SimulatedRobot(profile)
+            self.nodes[name] = node = RobotNode(
+                sheet, self.drivers[name], self.broker.dial(f"robot-{name}"), clock, fleet="home", robot=name,
+                settings=self.settings or profile.settings, secret=b"s" * 32,
+            )  # fmt: skip
+            hosts.append(Hosted(node))
+            self.clients[name] = client = RobotClient(link, name)
+            bodies.append(RobotBody(client, publisher, clock, offers_prefix="" if place == 0 else f"{name}."))
+        for at_ms, what in self.happening:
+            clock.call_at(round(at_ms * MS), what, self)
+        return [*hosts, *bodies]
 
 
-def making(*robots: PaperRobot) -> Any:
-    """`agent.console.host.MakeSession` of a session that has these robots."""
+class Held:
+    """A session that was held."""
 
-    def make(chosen: Config, sources: Sequence[Any], taps: Sequence[Any], started: Any, speaker: Any) -> Session:
-        body = assembly.AgentBody(chosen, speaker=speaker)
-        body.begin()
-        heard = [*taps, *(robot.tap for robot in robots)]
-        return assembly.assemble(chosen, [*sources, *robots], taps=heard, started=started, body=body)
+    def __init__(self, session: Session, log: Log, room: Room) -> None:
+        self.session, self.log, self.room = session, log, room
 
-    return make
+    def of(self, *kinds: type) -> list[Any]:
+        return self.log.of(*kinds)
 
+    def said(self) -> list[str]:
+        return [say.text for say in self.of(Say)]
 
-def hosted(folder: Path, *robots: PaperRobot, **options: Any) -> Host:
-    """A console whose sessions have these robots."""
-    return Host(config.load(None, LIGHT), recordings=folder, make=making(*robots), **options)
+    def ends(self) -> list[Outcome]:
+        return [outcome for outcome in self.of(Outcome) if outcome.action == "Command"]
 
+    def commands(self) -> list[Command]:
+        return self.of(Command)
 
-@contextmanager
-def open_room(folder: Path, *robots: PaperRobot, **options: Any) -> Iterator[Host]:
-    """The same in a thread of its own, while the context is open."""
-    host = hosted(folder, *robots, **options)
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def main() -> None:
-        loops.append(asyncio.get_running_loop())
-        await host.main()
-
-    with ThreadPoolExecutor(1, "console") as thread:
-        ended = thread.submit(lambda: run(main()))
-        for _ in range(400):
-            if host.sessions or ended.done():
-                break
-            wait([ended], 0.05)
-        try:
-            assert host.sessions
-            yield host
-        finally:
-            if loops and not ended.done():
-                loops[0].call_soon_threadsafe(host.stop, 0.0)
-            ended.result(15)
+    def t(self, kind: type, place: int = 0, **fields: Any) -> float:
+        """Session time (s) of a packet of this kind with these fields."""
+        found = [
+            packet for packet in self.log.packets
+            if isinstance(packet.data, kind) and all(getattr(packet.data, k) == v for k, v in fields.items())
+        ]  # fmt: skip
+        return float(found[place].t / 1e9)
 
 
-def main() -> None:
-    import tempfile
+def hold(
+    scene: Sequence[tuple[float, float, Any]], room: Room | None = None, *settings: str, tail_ms: float = 4000,
+    taps: Sequence[Any] = (),
+) -> Held:  # fmt: skip
+    """Hold a session of `scene` (see `tests.scenes.Percepts`) with the robots of `room`."""
+    room = room or Room()
+    loaded = config.load(None, [*BASE, *settings])
+    log = Log(PERCEPT, TURN, ACTION, FEEDBACK)
+    body = assembly.AgentBody(loaded, installed=False, moving=room.moving)
+    session = assembly.assemble(
+        loaded, [Percepts(scene, tail_ms)], taps=[log, *taps], senses=False, body=body, started=NOON
+    )  # fmt: skip
+    session.run(speed=None)
+    return Held(session, log, room)
 
-    robots = PaperRobot(), PaperRobot("robot8", appears_s=20.0)
-    with tempfile.TemporaryDirectory() as folder, open_room(Path(folder), *robots) as host:
-        print(host.address, flush=True)
-        threading.Event().wait()
 
-
-if __name__ == "__main__":
-    main()
+def typed(at_ms: float, text: str) -> tuple[float, float, Typed]:
+    """Somebody types."""
+    return (at_ms, at_ms, Typed(text))

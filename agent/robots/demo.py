@@ -110,6 +110,7 @@ async def robot(broker: Broker) -> AsyncIterator[None]:
     """The simulated robot, in a process of its own."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "agent.cli", "robot", "--broker", broker.url, "--robot", ROBOT, "--profile", "diff-drive",
+        "--set", "guards.ranks={agent1: teleop}",  # it may be steered by hand from the agent's console
         stdout=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     try:
