@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -71,6 +72,10 @@ class Agent:
 
     def stop(self) -> None:
         self._send(robot_topic(FLEET, ROBOT, "estop/set"), {"by": AGENT, "reason": "test"}, 1)
+
+    def reset(self) -> None:
+        token = self.told["safety"]["reset_token"]
+        self._send(robot_topic(FLEET, ROBOT, "estop/reset"), {"token": token, "by": "op"}, 1)
 
     def state(self, id: str) -> str:
         return str(self.statuses[id][-1]["state"]) if id in self.statuses else ""
@@ -141,3 +146,37 @@ def changed(profile: Profile, **options: Any) -> Profile:
     import msgspec
 
     return msgspec.structs.replace(profile, options={**profile.options, **options})
+
+
+_ODD: list[Any] = [
+    None, True, -1, 1e308, 10**40, "", "x" * 300, "ONLINE", "NONE", [], {}, [[]], [None, 1, "a"], {"x": 1}, "\ud800"[:0],
+    [{"actionId": 3}], {"x": "1", "y": None, "theta": 1e400, "positionInitialized": True}, [{"errorLevel": "FATAL"}],
+]  # fmt: skip
+_NAMES = [
+    "orderId", "orderUpdateId", "lastNodeSequenceId", "nodeStates", "edgeStates", "actionStates", "errors", "driving",
+    "paused", "agvPosition", "velocity", "batteryState", "operatingMode", "safetyState", "connectionState", "protocolFeatures",
+    "state", "pose", "twist", "orientation", "cmps", "p", "dev", "~", "platform", "command_topic", "cmd_t", "stat_t", "min",
+    "max", "step", "availability", "eStop", "fieldViolation", "agvActions", "header", "data", "position", "linear",
+]  # fmt: skip
+
+
+def damaged(chance: random.Random) -> bytes:
+    """A message that nobody should send: no JSON, deep, long, wrong types under right names, or just odd."""
+    match chance.randrange(6):
+        case 0:
+            return chance.randbytes(chance.randrange(60))
+        case 1:
+            return b"[" * chance.choice([3, 50, 5000]) + b"1" + b"]" * chance.randrange(60)
+        case 2:
+            return chance.choice(
+                [b"", b"null", b"NaN", b'{"agvPosition": NaN}', b"\xff\xfe", b"1e999", b'{"a":1,"a":2}']
+            )
+
+    def odd(depth: int) -> Any:
+        if depth > 2 or chance.random() < 0.4:
+            return chance.choice(_ODD)
+        if chance.random() < 0.3:
+            return [odd(depth + 1) for _ in range(chance.randrange(4))]
+        return {chance.choice(_NAMES): odd(depth + 1) for _ in range(chance.randrange(6))}
+
+    return json.dumps(odd(0) if chance.random() < 0.2 else {chance.choice(_NAMES): odd(1) for _ in range(8)}).encode()

@@ -1,5 +1,5 @@
-"""The forms of VDA 5050 2.x messages as JSON Schemas: names, types and duties of fields, written down from the tables of
-the specification (VDA 5050 2.1.0, sections 6.6 to 6.15; github.com/VDA5050/VDA5050). For `jsonschema`."""
+"""The forms of VDA 5050 2.x messages as JSON Schemas: names, types and duties of fields, written down from the tables
+of the specification (VDA 5050 2.1.0, sections 6.6 to 6.15; github.com/VDA5050/VDA5050). For `jsonschema`."""
 
 from typing import Any
 
