@@ -53,8 +53,9 @@ def test_nearest_looks_only_where_chunks_overlap() -> None:
 
 def test_rows_between_rows() -> None:
     rows = np.array([[0.0], [2.0], [4.0]], np.float32)
-    assert between(rows, 0.25).tolist() == [[0.5], [2.5], [4.0]]
+    assert between(rows, 0.25).tolist() == [[0.5], [2.5]]
     assert between(rows, 0.0) is rows
+    assert between(rows[:1], 0.5).tolist() == [[0.0]]
 
 
 def test_a_plan_goes_over_at_the_cut() -> None:

@@ -58,9 +58,8 @@ class Plan:
 
 
 def between(rows: Floats, part: float) -> Floats:
-    """float32[n, columns]: the values `part` (0..1) of a step after each row, on straight lines; the last is held."""
-    if part <= 0.0:
+    """The values `part` (0..1) of a step after each row, on straight lines: one row less, unless `part` is 0."""
+    if part <= 0.0 or len(rows) == 1:
         return rows
-    following = np.concatenate([rows[1:], rows[-1:]])
-    result: Floats = (rows + (following - rows) * part).astype(np.float32)
+    result: Floats = (rows[:-1] + (rows[1:] - rows[:-1]) * part).astype(np.float32)
     return result
