@@ -18,9 +18,10 @@ from embodied.robot.vocabulary import SECOND
 
 STEP_S = 0.02
 GAIN = 4.0  # 1/s, close to the end
-EASE = 0.6  # of the acceleration allowed, for slowing down
+ARM_GAIN = 10.0
+EASE = 0.5  # of the acceleration allowed, for slowing down: then the soft landing never needs more than all of it
 DELAY_S = 0.06  # from a wish to the odometry that tells of it
-NEAR_M, NEAR_RAD = 0.005, 0.01
+NEAR_M, NEAR_RAD, LANDED_RAD = 0.005, 0.01, 0.002
 BLOCKED_S, MOVED = 2.0, 0.01  # no nearer for so long, by so much (m, rad): something is in the way
 GRIPPER, GRIP_S = "gripper", 3
 AIMED = 0.25  # rad; further off the way, a base turns on the spot first
@@ -206,25 +207,27 @@ class Arm:
 
     async def move(self, task: Task, target: Mapping[str, float]) -> Any:
         """All joints of `target` to their places, so that they arrive together."""
-        at = {name: task.posed.get(name, task.sensed.joints.get(name, math.nan)) for name in target}
-        if not target or any(map(math.isnan, at.values())):
+        start = {name: task.posed.get(name, task.sensed.joints.get(name, math.nan)) for name in target}
+        if not target or any(map(math.isnan, start.values())):
             raise TaskFailed("hardware", "it is not known where the joints are")
-        pace = {name: task.speeds.get(name, 0.0) for name in target}
-        ways = {name: abs(target[name] - at[name]) for name in target}
+        ways = {name: abs(target[name] - start[name]) for name in target}
         slowest = max(ways[name] / self._fastest[name] for name in target)
         top = {name: max(ways[name] / slowest, 0.05) if slowest > 0 else 0.05 for name in target}
         waited = 0.0
         while True:
+            at = {name: task.posed.get(name, start[name]) for name in target}
+            aim = dict(target)
             for name in target:
                 a = 4 * self._fastest[name]
-                pace[name] = ramp(pace[name], speed(target[name] - at[name], top[name], a), a)
-                at[name] += pace[name] * STEP_S
-            task.aim(at)
+                pace = task.speeds.get(name, 0.0)
+                pace = ramp(pace, speed(target[name] - at[name] - pace * STEP_S, top[name], a, ARM_GAIN), a)
+                if abs(target[name] - at[name]) > LANDED_RAD or abs(pace) > a * STEP_S:
+                    aim[name] = at[name] + pace * STEP_S
+            task.aim(aim)
             task.result = {"joints": {name: round(task.sensed.joints.get(name, 0.0), 4) for name in target}}
             left = sum(abs(target[name] - at[name]) for name in target)
             task.progress(max(0.0, min(0.99, 1 - left / max(sum(ways.values()), 1e-6))))
-            if max(abs(target[name] - at[name]) for name in target) < 0.002:
-                task.aim(target)
+            if aim == target:
                 off = max(abs(target[name] - task.sensed.joints.get(name, math.inf)) for name in target)
                 if off < NEAR_RAD:
                     return task.result
@@ -276,10 +279,10 @@ class Goals:
         return {"open": wide}
 
 
-def speed(left: float, top: float, a: float) -> float:
+def speed(left: float, top: float, a: float, gain: float = GAIN) -> float:
     """The speed, at most `top`, from which what is `left` can be stopped in, gently at the end."""
     way = abs(left)
-    return math.copysign(min(top, math.sqrt(2 * EASE * a * way), GAIN * way), left)
+    return math.copysign(min(top, math.sqrt(2 * EASE * a * way), gain * way), left)
 
 
 def ramp(now: float, aim: float, a: float) -> float:

@@ -46,6 +46,10 @@ class DriverFailed(BodyError):
     """The driver raised where it may not: in `sense`, `actuate` or `brake`. The robot was stopped."""
 
 
+class LinkEnded(BodyError):
+    """The link stopped trying to reach the broker, without being asked to."""
+
+
 class RobotNode:
     """A robot on the network: `driver` behind its guards. One `run` for each.
 
@@ -93,7 +97,7 @@ class RobotNode:
                 self._group = group
                 link = group.create_task(self.link.run(), name="link")
                 try:
-                    await self._control()
+                    await self._control(link)
                 finally:
                     await self._leave()
                     link.cancel()
@@ -102,9 +106,9 @@ class RobotNode:
 
     # --- the loop
 
-    async def _control(self) -> None:
+    async def _control(self, link: asyncio.Task[None]) -> None:
         due = self._clock.now()
-        while True:
+        while not link.done():  # what it raised ends the group; it has no business to end otherwise
             late = self._clock.now() - due
             self._late_most = max(self._late_most, late)
             self._late += late > LATE
@@ -112,6 +116,7 @@ class RobotNode:
             self._stepped()
             due += STEP * max(1, -(-(self._clock.now() + 1 - due) // STEP))  # the next on the grid: none is made up for
             await self._clock.sleep_until(due)
+        raise LinkEnded(f"robot {self.robot}: its link to the broker has ended; it was stopped.")
 
     async def _step(self) -> None:
         now = self._clock.now()

@@ -4,6 +4,7 @@ Read strictly: a limit that is misspelt must not be a limit that is passed over.
 """
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from importlib import resources
@@ -201,6 +202,8 @@ def _check_keys(value: Any, kind: msgspec.inspect.Type, path: str, name: str) ->
                 _check_keys(value, each, path, name)
         case msgspec.inspect.Metadata(type=inner_kind):
             _check_keys(value, inner_kind, path, name)
+        case msgspec.inspect.FloatType() if isinstance(value, float) and not math.isfinite(value):
+            _wrong(name, path, f"is {value}: a number that is finite is needed")
         case _:
             pass
 
