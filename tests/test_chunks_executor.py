@@ -1,6 +1,7 @@
 """The executor in time: rows for the right instant, nothing starved, and nothing done that should not be."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -59,6 +60,9 @@ class Scene:
 
         run(main(), virtual=virtual)
         return self
+
+    def cancel(self) -> None:
+        self.executor.cancel()
 
     def moving(self) -> list[Tick]:
         return [tick for tick in self.ticks if tick.state == "moving"]
@@ -193,8 +197,6 @@ def test_an_old_observation_is_not_answered() -> None:
 
 
 def test_what_comes_too_late_is_not_done() -> None:
-    scene = Scene(Script(), latency=lambda: 700 * MS).play(3, observe=None or (lambda: None))
-    assert not scene.moving()
     scene = Scene(Script(), latency=lambda: 700 * MS).play(3)
     assert scene.executor.counts.late > 0 and "late" in scene.kinds()
     assert not scene.moving()
@@ -266,7 +268,7 @@ def test_cancelling_clears_everything_within_a_tick() -> None:
 
 def test_an_answer_to_what_was_cancelled_is_dropped() -> None:
     scene = Scene(Script(), latency=lambda: 100 * MS)
-    scene.at[2] = lambda: scene.executor.cancel()
+    scene.at[2] = scene.cancel
     scene.play(0.5)
     assert len(scene.script.asked) == 1 and scene.executor.counts.dropped == 1
     assert not scene.sent and not scene.moving()
@@ -295,6 +297,10 @@ def test_blending_weighs_old_and_new() -> None:
 # --- in real time
 
 
+def hang() -> None:
+    threading.Event().wait(0.13)
+
+
 def test_a_slow_inference_does_not_stop_the_steps() -> None:
     scene = Scene(Script(wait=0.12)).play(1.5, virtual=False)
     assert scene.executor.counts.starved == 0
@@ -307,9 +313,7 @@ def test_a_slow_inference_does_not_stop_the_steps() -> None:
 
 def test_a_loop_that_hung_leaves_steps_out_instead_of_making_up_for_them() -> None:
     scene = Scene(Script(wait=0.04))
-    import threading
-
-    scene.at[25] = lambda: threading.Event().wait(0.13) and None or None
+    scene.at[25] = hang
     scene.play(1.2, virtual=False)
     assert 4 <= scene.executor.counts.skipped <= 12
     for tick in scene.moving():

@@ -1,4 +1,4 @@
-"""Packages of chunk policies: read strictly, opened only as what they were described to be, and computed as they say."""
+"""Packages of chunk policies: read strictly, opened only as what they say they are, and computed as they say."""
 
 import json
 from pathlib import Path

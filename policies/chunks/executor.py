@@ -6,14 +6,13 @@ its chunk. Docs: docs/control.md. Lessons: LeRobot's async inference and real-ti
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from policies.chunks.course import Course
 from policies.chunks.latency import Latency
-from policies.chunks.plan import Plan, Row, between
 from policies.chunks.policy import ChunkPolicy, Observation, Stitch
 from policies.chunks.scaling import Floats
 from policies.chunks.told import ActionChunk, Counts, Event, Tick
@@ -89,14 +88,11 @@ class ChunkExecutor:
         self._policy, self._clock, self._stitch, self._pace = policy, clock, stitch, pace
         self._observe, self._tick, self._send, self._told = observe, tick, send, told
         self._link, self._cost = link, cost
-        self._dt, self._names, self._horizon = spec.dt, spec.action.names, spec.horizon
+        self._names, self._horizon = spec.action.names, spec.horizon
         self._ahead = pace.ahead if pace.ahead is not None else spec.horizon // 3
         bounds = [(limits or {}).get(name, (-np.inf, np.inf)) for name in self._names]
         self._low, self._high = np.array([low for low, _ in bounds]), np.array([high for _, high in bounds])
-        self._ramped = np.array([name.endswith(".vel") for name in self._names])
-        self._plan = Plan()
-        self._done: deque[Row] = deque(maxlen=2 + pace.oldest // spec.dt)  # what was executed, by step
-        self._origin = self._step = self._starved = self._hunger = 0
+        self._course = Course(spec.dt, spec.action.names, ramp=pace.ramp, kept=pace.oldest)
         self._chunk, self._number, self._sent, self._streak = "", 0, 0, 0
         self._began: int | None = None  # of the inference under way
         self._generation = 0
@@ -117,13 +113,11 @@ class ChunkExecutor:
         """
         self.task, self._chunk = "", ""
         self._generation += 1
-        self._hunger = 0
-        self._plan.clear()
-        self._done.clear()
+        self._course.clear()
 
     async def run(self) -> None:
         """Tick and infer until cancelled. Once only. Raises what `policy.infer` raises that is no `VisavisError`."""
-        self._origin, self._step = self._clock.now(), 0
+        self._course.origin = self._clock.now()
         worker = Worker(self._clock, "chunks")
         try:
             async with asyncio.TaskGroup() as group:
@@ -136,60 +130,47 @@ class ChunkExecutor:
     # --- steps
 
     async def _ticking(self) -> None:
+        course = self._course
         while True:
             now = self._clock.now()
-            skipped = max(0, now - self._origin - self._step * self._dt) // self._dt
+            skipped = course.skip(now)
             self.counts.skipped += skipped
-            self._step += skipped
             self._tick(self._next(now, skipped))
-            self._step += 1
-            self._repeat(now)
+            course.step += 1
+            if self.task and course.plan and now - self._sent >= self._pace.repeat:
+                self._publish("")
             if self.task and self._began is None and self._low_on_rows():
                 self._wanted.set()
-            if self._began is not None and 0 <= now - self._began - self._pace.patience < self._dt:
+            if self._began is not None and 0 <= now - self._began - self._pace.patience < course.dt:
                 self._tell(
-                    "stuck", f"an inference of {self._policy.spec.name} has taken {self._pace.patience / 1e9:g} s"
+                    "stuck", f"an inference of {self._policy.spec.name} takes over {self._pace.patience / 1e9:g} s"
                 )
-            await self._clock.sleep_until(self._origin + self._step * self._dt)
+            await self._clock.sleep_until(course.due(course.step))
 
     def _next(self, now: int, skipped: int) -> Tick:
-        step, due = self._step, self._origin + self._step * self._dt
+        course, hunger = self._course, self._course.hunger
+        step, due, starving = course.step, course.due(course.step), self._pace.starving
         if not self.task:
             return Tick(step, due, now, "idle", None)
-        row, _ = self._plan.take(step)
-        if row is not None:
-            if self._hunger * self._dt >= self._pace.starving:
-                self._tell("fed", f"after {self._hunger} steps without a row")
-            self._hunger = 0
+        if (row := course.take(skipped)) is not None:
             self.counts.moved += 1
-            for missed in range(skipped, -1, -1):
-                self._done.append(row._replace(step=step - missed))
+            if hunger * course.dt >= starving:
+                self._tell("fed", f"after {hunger} steps without a row")
             return Tick(step, due, now, "moving", row.action, row.chunk, row.task)
-        if not self._done:
+        row = course.hold(skipped)
+        if row is None:
             return Tick(step, due, now, "waiting", None)
-        return self._starve(step, due, now, skipped)
-
-    def _starve(self, step: int, due: int, now: int, skipped: int) -> Tick:
-        """No row: positions are held, never set to zero; velocities go to zero."""
-        last, before = self._done[-1], self._hunger
-        self._hunger += 1 + skipped
-        self._starved += 1 + skipped
-        self.counts.starved += 1 + skipped
-        left = [max(0.0, 1 - hunger * self._dt / self._pace.ramp) for hunger in (before, self._hunger)]
-        slower = left[1] / left[0] if left[0] > 0 else 0.0
-        action = np.where(self._ramped, last.action * slower, last.action).astype(np.float32)
-        for missed in range(skipped, -1, -1):
-            self._done.append(Row(step - missed, action, last.chunk, last.task))
-        if before * self._dt < self._pace.starving <= self._hunger * self._dt:
-            self._tell("starving", f"no row of {self._policy.spec.name} for {self._hunger * self._dt // MS} ms")
-        return Tick(step, due, now, "starved", action, last.chunk, last.task)
+        self.counts.starved = course.starved
+        if hunger * course.dt < starving <= course.hunger * course.dt:
+            self._tell("starving", f"no row of {self._policy.spec.name} for {course.hunger * course.dt // MS} ms")
+        return Tick(step, due, now, "starved", row.action, row.chunk, row.task)
 
     def _low_on_rows(self) -> bool:
         took = self.latency.p95
         if took is None:
             return True
-        margin = 1.5 * took + 2 * self._dt + self._link()
-        return len(self._plan) * self._dt < max(margin, self._ahead * self._dt)
+        margin = 1.5 * took + 2 * self._course.dt + self._link()
+        return len(self._course.plan) * self._course.dt < max(margin, self._ahead * self._course.dt)
 
     # --- inference
 
@@ -205,10 +186,10 @@ class ChunkExecutor:
         if seen is None or now - seen.t > self._pace.oldest:
             self.counts.blind += 1  # the next tick asks again
             return
-        generation, starved = self._generation, self._starved
-        link = self._link()
+        course, link = self._course, self._link()
+        generation, starved = self._generation, course.starved
         awaited = now - seen.t + (self.latency.p95 or self._pace.expected) + link
-        previous, delay = self._previous(seen.t), -(-awaited // self._dt)
+        previous, delay = course.since(seen.t), -(-awaited // course.dt)
         self._began = now
         try:
             actions = await worker.work(self._cost(), self._policy.infer, seen, previous, delay, self._stitch)
@@ -223,20 +204,7 @@ class ChunkExecutor:
         elif fault := self._fault(actions):
             self._refuse(fault)
         else:
-            self._accept(actions, seen.t, self._starved - starved, link)
-
-    def _previous(self, t: int) -> Floats | None:
-        """float32[n, columns]: what was and will be done from `t` on."""
-        if t < self._origin:
-            return None
-        step, past = divmod(t - self._origin, self._dt)
-        rows = [row.action for row in (*self._done, *self._plan.rows) if row.step >= step]
-        known = next((row.step for row in (*self._done, *self._plan.rows) if row.step >= step), None)
-        if known is None or known > step + 1:
-            return None
-        if known > step:  # `t` lies before the first step that is known: as there
-            rows = [rows[0], *rows]
-        return between(np.stack(rows), past / self._dt)
+            self._accept(actions, seen.t, course.starved - starved, -(-link // course.dt))
 
     def _fault(self, actions: Floats) -> str:
         """What is wrong with a chunk, "" if nothing."""
@@ -252,27 +220,18 @@ class ChunkExecutor:
             return f"row {row}: {self._names[column]} is {actions[row, column]:g}, outside {least:g} to {most:g}"
         return ""
 
-    def _accept(self, actions: Floats, t: int, starved: int, link: int) -> None:
-        """The chunk takes over, from the first row on that can still be changed.
-
-        starved: steps without a row since it was observed: then nothing moved, and the chunk begins so much later
-        (so what is left out of it is what was consumed meanwhile, not what the inference took)
-        """
-        first = -(-(t - self._origin) // self._dt)
-        actions = between(actions, (first * self._dt - (t - self._origin)) / self._dt).astype(np.float32)
-        first += starved
-        end = self._plan.rows[-1].step + 1 if self._plan else self._step
-        cut = min(self._step + -(-link // self._dt), end)
-        if first + len(actions) <= cut:
+    def _accept(self, actions: Floats, t: int, starved: int, reach: int) -> None:
+        """The chunk takes over."""
+        old = self._pace.old if self._stitch == "blend" else 0.0
+        chunk = f"k{self._number + 1}"
+        if not self._course.splice(actions, t, chunk, self.task, starved=starved, reach=reach, old=old):
             self.counts.late += 1
             self._tell("late", f"a chunk of {self._policy.spec.name} came after its last row was due")
             return
-        self._number += 1
-        before, self._chunk = self._chunk, f"k{self._number}"
-        old = self._pace.old if self._stitch == "blend" else 0.0
-        self._plan.splice(actions, first, cut, self._chunk, self.task, old)
         self.counts.inferred += 1
+        self._number += 1
         self._streak = 0
+        before, self._chunk = self._chunk, chunk
         self._publish(before)
 
     def _refuse(self, why: str) -> None:
@@ -284,14 +243,11 @@ class ChunkExecutor:
     # --- telling
 
     def _publish(self, supersedes: str) -> None:
-        first, self._sent = self._plan.rows[0].step, self._clock.now()
+        plan, self._sent = self._course.plan, self._clock.now()
         self.counts.sent += 1
-        at, actions = self._origin + first * self._dt, self._plan.actions()[: self._pace.most_rows]
-        self._send(ActionChunk(self._chunk, at, first, self._dt, self._names, actions, supersedes, self.task))
-
-    def _repeat(self, now: int) -> None:
-        if self.task and self._plan and now - self._sent >= self._pace.repeat:
-            self._publish("")
+        first, actions = plan.rows[0].step, plan.actions()[: self._pace.most_rows]
+        at, dt = self._course.due(first), self._course.dt
+        self._send(ActionChunk(self._chunk, at, first, dt, self._names, actions, supersedes, self.task))
 
     def _tell(self, kind: Any, detail: str) -> None:
         self._told(Event(kind, self._clock.now(), detail))
