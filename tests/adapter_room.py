@@ -149,15 +149,14 @@ def changed(profile: Profile, **options: Any) -> Profile:
 
 
 _ODD: list[Any] = [
-    None, True, -1, 1e308, 10**40, "", "x" * 300, "ONLINE", "NONE", [], {}, [[]], [None, 1, "a"], {"x": 1}, "\ud800"[:0],
+    None, True, -1, 1e308, 10**40, "", "x" * 300, "ONLINE", "NONE", [], {}, [[]], [None, 1, "a"], {"x": 1},
     [{"actionId": 3}], {"x": "1", "y": None, "theta": 1e400, "positionInitialized": True}, [{"errorLevel": "FATAL"}],
 ]  # fmt: skip
-_NAMES = [
-    "orderId", "orderUpdateId", "lastNodeSequenceId", "nodeStates", "edgeStates", "actionStates", "errors", "driving",
-    "paused", "agvPosition", "velocity", "batteryState", "operatingMode", "safetyState", "connectionState", "protocolFeatures",
-    "state", "pose", "twist", "orientation", "cmps", "p", "dev", "~", "platform", "command_topic", "cmd_t", "stat_t", "min",
-    "max", "step", "availability", "eStop", "fieldViolation", "agvActions", "header", "data", "position", "linear",
-]  # fmt: skip
+_NAMES = (
+    "orderId orderUpdateId lastNodeSequenceId nodeStates edgeStates actionStates errors driving paused agvPosition velocity "
+    "batteryState operatingMode safetyState connectionState protocolFeatures agvActions eStop fieldViolation state pose "
+    "twist orientation cmps p dev ~ platform command_topic cmd_t stat_t min max step availability header position linear"
+).split()
 
 
 def damaged(chance: random.Random) -> bytes:

@@ -241,8 +241,8 @@ def test_the_guards_hold_the_agv_back_by_ending_its_way() -> None:
         ours, theirs = MemoryBroker(clock), MemoryBroker(clock, delay_ms=5)
         agv = Agv(theirs.dial("agv"), clock)
         profile = Profile.load("vda5050", {"limits.geofence": {
-            "polygon": [[-1, -1], [6, -1], [6, 1], [-1, 1]], "keep_out": [[[2.5, -0.5], [3, -0.5], [3, 0.5], [2.5, 0.5]]],
-            "frame": "map"}})  # fmt: skip
+            "polygon": [[-1, -1], [6, -1], [6, 1], [-1, 1]], "frame": "map",
+            "keep_out": [[[2.5, -0.5], [3, -0.5], [3, 0.5], [2.5, 0.5]]]}})  # fmt: skip
         async with asyncio.TaskGroup() as group:
             living = group.create_task(agv.run())
             made = await vda5050.attach(profile, "r1", clock, theirs.dial("adapter"))
