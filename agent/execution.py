@@ -5,7 +5,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol
 
 from rich.console import Console
 
@@ -34,13 +34,24 @@ WITHOUT_FACES = "Or go without looking for faces: --set faces.engine=none"
 WITHOUT_MODELS = "Or go without models, hearing worse: --set vad.engine=webrtc --set turn_end.engine=none"
 OUTPUTS = (Recorder.name, WavTap.name)
 
-Furnish: TypeAlias = Callable[[config.Config], config.Config]
-"""What is done to a configuration when it has been read: a robot that was found adds its sentences to it."""
+
+@dataclass(frozen=True)
+class Furnishing:
+    """What a command adds to a session that is otherwise the usual one.
+
+    settings: done to the configuration when it has been read
+    microphone, camera: in place of this machine's own;  sources: besides them
+    moving: makes what moves (default: what section `body` says)
+    """
+
+    settings: Callable[[config.Config], config.Config] = lambda settings: settings
+    microphone: Source | None = None
+    camera: Source | None = None
+    sources: tuple[Source, ...] = ()
+    moving: assembly.MakeMoving | None = None
 
 
-def as_it_is(settings: config.Config) -> config.Config:
-    """The configuration as it was read."""
-    return settings
+USUAL = Furnishing()
 
 
 @dataclass(frozen=True)

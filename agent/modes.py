@@ -5,7 +5,7 @@ from pathlib import Path
 
 from agent import assembly, config, parts
 from agent.errors import ConfigError
-from agent.execution import Furnish, Made, as_it_is, fetch, hold
+from agent.execution import USUAL, Furnishing, Made, fetch, hold
 from agent.outputs import Terminal
 from streams import clock
 from streams.devices.files import AudioFile
@@ -13,10 +13,10 @@ from streams.devices.video import VideoFile
 from streams.ports import Source
 
 
-def run(arguments: argparse.Namespace, furnish: Furnish = as_it_is) -> int:
+def run(arguments: argparse.Namespace, furnishing: Furnishing = USUAL) -> int:
     """`visavis run`: any audio or video file through the default pipeline, on the virtual clock or in real time.
 
-    furnish: what is done to the configuration when it has been read
+    furnishing: what is added to the usual session
     Everything that may be wrong is looked at before the first output is opened: a run that fails to start leaves the
     files of the last one as they were. Exit code 1: the conversation was held, but an output could not be completed;
     128 and the number of the signal, if one ended it.
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace, furnish: Furnish = as_it_is) -> int:
     assignments = list(arguments.set)
     if arguments.block_ms is not None:
         assignments.append(f"audio.block_ms={arguments.block_ms}")
-    settings = furnish(config.load(Path(arguments.config) if arguments.config else None, assignments))
+    settings = furnishing.settings(config.load(Path(arguments.config) if arguments.config else None, assignments))
     speed = arguments.speed or ("1" if parts.needs_real_time(settings) else "max")
     if speed == "max" and parts.needs_real_time(settings):
         what = "a model" if parts.has_model(settings) else "a server of tools" if settings.mcp.servers else "a robot"
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace, furnish: Furnish = as_it_is) -> int:
     clock.run(_opens(source))
     settings = fetch(settings, console, sees=bool(arguments.video))
     return hold(
-        settings, [source], assembly.AgentBody(settings), console,
+        settings, [source, *furnishing.sources], assembly.AgentBody(settings, moving=furnishing.moving), console,
         made=made, assignments=assignments, quiet=arguments.quiet, speed=None if speed == "max" else 1.0,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from agent.errors import ConfigError
-from agent.execution import Furnish, as_it_is, execute, fetch
+from agent.execution import USUAL, Furnishing, execute, fetch
 from agent.outputs import Terminal
 from agent.remembered import configured
 
@@ -16,10 +16,10 @@ SPARE = 65_536  # bytes by which a message may be too long and is still refused 
 LEAST = 16  # characters of a token that nobody guesses
 
 
-def web(arguments: argparse.Namespace, furnish: Furnish = as_it_is) -> int:
+def web(arguments: argparse.Namespace, furnishing: Furnishing = USUAL) -> int:
     """Serve until Ctrl-C. Returns 128 + the number of the signal that ended it.
 
-    furnish: what is done to the configuration when it has been read
+    furnishing: of what is added to the usual session, its settings
     Raises `VisavisError`: a port that is taken, a model or a package that cannot be had, a token that is too short.
     """
     from agent.console.host import Host
@@ -42,7 +42,7 @@ def web(arguments: argparse.Namespace, furnish: Furnish = as_it_is) -> int:
             "or be unset"
         )
     token = token or new_token()
-    settings = furnish(configured(arguments, {}))
+    settings = furnishing.settings(configured(arguments, {}))
     settings = fetch(settings, console, sees=True, echoes=settings.console.echo == "agent")
     recordings = Path(arguments.recordings) if arguments.recordings else default_recordings()
     if recordings.exists() and not recordings.is_dir():

@@ -1,21 +1,28 @@
 """`visavis attach`: a live conversation (or one on a file) whose body is a robot somewhere behind a broker."""
 
 import argparse
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from agent import config, parts
 from agent.errors import ConfigError
+from agent.execution import Furnishing
 from agent.outputs import Terminal
 from agent.robots import attach_options
+from agent.robots.bodies import remote_bodies
 from agent.robots.finding import factsheets
-from embodied.link.port import LinkError
-from embodied.remote.capabilities import sentences
+from agent.robots.senses import OWN, Senses, senses
+from embodied.ports import Actuator
+from embodied.remote.sentences import sentences
 from embodied.remote.words import Words
 from embodied.robot.factsheet import Factsheet
 from streams import clock
+from streams.clock import Clock
+from streams.devices.keyboard import Keyboard
+from streams.ports import Publisher, Source
 
 
 def attach(arguments: argparse.Namespace) -> int:
@@ -32,21 +39,31 @@ def attach(arguments: argparse.Namespace) -> int:
     for robot, sheet in found.items():
         console.print(told(robot, sheet), markup=False, soft_wrap=True)
 
-    def furnish(settings: config.Config) -> config.Config:
-        return furnished(settings, found)
+    first = next(iter(found))
+    eyes_ears = senses(settings.robot, first, found[first])
 
+    def furnish(settings: config.Config) -> config.Config:
+        return furnished(settings, found, eyes_ears)
+
+    def moving(publisher: Publisher, clock: Clock) -> Sequence[Actuator]:
+        robot = replace(settings.robot, ids=tuple(found))
+        return remote_bodies(replace(settings, robot=robot), publisher, clock, eyes_ears.feeds)
+
+    added = Furnishing(furnish, eyes_ears.microphone, eyes_ears.camera, _keyboard(arguments), moving)
     if arguments.audio:
         from agent.modes import run  # noqa: PLC0415 - one of three
 
         arguments.video, arguments.block_ms, arguments.speed = None, None, "1"
-        return run(arguments, furnish)
+        return run(arguments, Furnishing(furnish, moving=moving))
     if arguments.web and not arguments.list_devices:
+        if eyes_ears.feeds:
+            raise ConfigError("--web: the page is camera and microphone; leave out --robot-camera, --robot-microphone")
         from agent.web import web  # noqa: PLC0415
 
-        return web(arguments, furnish)
+        return web(arguments, added)
     from agent.live import live  # noqa: PLC0415
 
-    return live(arguments, furnish)
+    return live(arguments, added)
 
 
 def told(robot: str, sheet: Factsheet) -> str:
@@ -56,7 +73,15 @@ def told(robot: str, sheet: Factsheet) -> str:
     return f"found {robot} ({kind}): {', '.join(exposed) or 'nothing that may be asked for'}"
 
 
-def furnished(settings: config.Config, found: Mapping[str, Factsheet]) -> config.Config:
+def _keyboard(arguments: argparse.Namespace) -> tuple[Source, ...]:
+    """The keyboard, where somebody sits at a terminal."""
+    if arguments.audio or arguments.web or not sys.stdin.isatty():
+        return ()
+    print("Enter stops the robot; a line is said to the agent.", file=sys.stderr)  # noqa: T201
+    return (Keyboard(),)
+
+
+def furnished(settings: config.Config, found: Mapping[str, Factsheet], eyes_ears: Senses = OWN) -> config.Config:
     """`settings` with the robots that were found, and the sentences by which they can be asked for what they can do."""
     if settings.body.motion != "mqtt":
         raise ConfigError(f'body.motion = "{settings.body.motion}": to attach to a robot it has to be "mqtt"')
@@ -67,7 +92,7 @@ def furnished(settings: config.Config, found: Mapping[str, Factsheet]) -> config
         if made:
             texts.append((f"{parts.OF_A_ROBOT}{robot}", made))
     settings = replace(settings, robot=replace(settings.robot, ids=tuple(found)))
+    if eyes_ears.fov_deg is not None:
+        source = eyes_ears.camera_url or settings.camera.source
+        settings = replace(settings, camera=replace(settings.camera, source=source, fov_deg=eyes_ears.fov_deg))
     return replace(settings, policy=replace(settings.policy, texts=tuple(texts)))
-
-
-__all__ = ["LinkError", "attach", "furnished", "told"]

@@ -1,23 +1,27 @@
 """The robots of section `robot` as actuators of a session: `body.motion = "mqtt"`."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from agent.config import Config
 from agent.errors import ConfigError
 from agent.robots.finding import address
 from agent.robots.keys import read_key
+from agent.robots.senses import Feed, Feeding
 from agent.robots.skills import Skill
 from embodied.link.mqtt import dial
 from embodied.remote.agent_link import AgentLink
 from embodied.remote.body import RobotBody
 from embodied.remote.client import RobotClient
+from embodied.remote.speaker import RobotSpeech
 from streams.clock import Clock
 from streams.ports import Publisher
 
 
-def remote_bodies(config: Config, publisher: Publisher, clock: Clock) -> list[Any]:
-    """An actuator for each robot, on one link, and one for each skill of the first.
+def remote_bodies(config: Config, publisher: Publisher, clock: Clock, feeds: Sequence[Feed] = ()) -> list[Any]:
+    """An actuator for each robot, on one link, one for each skill of the first, and one for its loudspeaker if wanted.
 
+    feeds: sources that hear and see by the first robot's telemetry
     Raises `ConfigError`, `LinkError` for an address that is none, `WordsInvalid`, and `PolicyError` for a skill.
     """
     settings = config.robot
@@ -34,4 +38,7 @@ def remote_bodies(config: Config, publisher: Publisher, clock: Clock) -> list[An
         for place, client in enumerate(clients)
     ]
     skills: list[Any] = [Skill.load(folder, clients[0], publisher, clock) for folder in settings.skills]
-    return [*skills, *bodies]
+    if feeds:
+        Feeding(clients[0], feeds)
+    speech = [RobotSpeech(clients[0], publisher, clock)] if settings.speaker else []
+    return [*speech, *skills, *bodies]

@@ -1,4 +1,4 @@
-"""Secrets that an agent or an operator shares with robots: a file for each, in hexadecimal, as `robot --keys` has them."""
+"""Secrets that an agent or an operator shares with robots: one in a file, in hexadecimal, like `robot --keys`."""
 
 from pathlib import Path
 
