@@ -1,0 +1,506 @@
+"""One robot as one agent sees it: what was heard of it, what may be asked of it now, and what became of what was asked.
+
+The robot enforces. What is here knows, fails early, and says what it does not know.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from embodied.link.port import LinkError, Message, Outgoing
+from embodied.remote.agent_link import AgentLink
+from embodied.remote.capabilities import fit
+from embodied.remote.errands import Errand, Errands
+from embodied.remote.leasing import Leasehold
+from embodied.remote.steering import Steering
+from embodied.remote.stopping import Stopping
+from embodied.robot.arguments import Refusal
+from embodied.robot.budget import Budget
+from embodied.robot.codec import encode
+from embodied.robot.consent import Consents
+from embodied.robot.decisions import Sensed, Velocity
+from embodied.robot.errors import FactsheetInvalid, Malformed
+from embodied.robot.factsheet import Factsheet, compatible
+from embodied.robot.messages import Command, EstopSet, Fresh, LeaseSet, Origin, Setpoint
+from embodied.robot.properties import properties
+from embodied.robot.proposing import Health, Proposer, Watch
+from embodied.robot.reports import (
+    Connection,
+    Happening,
+    Heartbeat,
+    LeaseState,
+    Odometry,
+    RobotState,
+    Safety,
+    Status,
+    Telemetry,
+)
+from embodied.robot.seal import seal
+from embodied.robot.topics import DELIVERY, Channel, Topic, robot_topic
+from embodied.robot.vocabulary import SECOND, Source
+
+VALID = SECOND
+"""What moves something and could not be sent by then is not sent: the robot would call it stale."""
+IDLE = 60 * SECOND
+"""A lease that nothing was done with for so long is given back."""
+FACTSHEETS = SECOND
+"""Between two that are read."""
+CHANNELS = 32
+_STILL = 0.02  # m/s and rad/s, of odometry
+
+
+class Listener(Protocol):
+    """Told what is new; on the loop, and may not wait or raise."""
+
+    def attached(self, factsheet: Factsheet) -> None:
+        """The robot was found, or told of itself anew; only what can be used is in it."""
+
+    def happened(self, event: Happening) -> None:
+        """An event of the robot."""
+
+    def fault(self, error: str, message: str) -> None:
+        """Something is wrong; told once."""
+
+    def recovered(self, message: str) -> None:
+        """It is right again."""
+
+    def ticked(self, now: int) -> None:
+        """Time went on, or something has changed."""
+
+
+class RobotClient:
+    """Robot `robot`, over `link`, to which it adds itself.
+
+    watch: what was heard;  factsheet: of what can be used, None before it was found or when it cannot be used
+    lease: the lease;  state, safety, odometry, telemetry: the newest;  stopping, steering: see there
+    rank: as which the agent asks for the lease
+    """
+
+    def __init__(self, link: AgentLink, robot: str) -> None:
+        self.link, self.robot = link, robot
+        self.agent, self.rank = link.config.agent, link.config.rank
+        self.reply_to = link.reply_to
+        self.watch = Watch()
+        self.factsheet: Factsheet | None = None
+        self.proposer: Proposer | None = None
+        self.state: RobotState | None = None
+        self.safety: Safety | None = None
+        self.odometry: Odometry | None = None
+        self.telemetry: dict[str, Telemetry] = {}
+        self.lease = Leasehold(self.agent, link.new_id)
+        self.errands = Errands()
+        self.stopping, self.steering = Stopping(self, robot), Steering(self, robot)
+        self.rests_since: int | None = None
+        self.rests_until = 0
+        self._listeners: list[Listener] = []
+        self._consents, self._budget = Consents(link.consent_key), Budget()
+        self._raw: Factsheet | None = None
+        self._waiting: Factsheet | None = None
+        self._read_at: int | None = None
+        self._odometry_at = self._used = 0
+        self._seq = 0
+        self._after: int | None = None
+        self._faults: set[str] = set()
+        link.add(self)
+
+    def listen(self, listener: Listener) -> None:
+        """Tell `listener`, too."""
+        self._listeners.append(listener)
+
+    # --- how it stands
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is reached; that says nothing of the robot."""
+        return self.link.connected
+
+    @property
+    def fresh(self) -> Fresh | None:
+        """The newest heartbeat."""
+        return self.watch.fresh
+
+    @property
+    def health(self) -> Health:
+        """Whether the robot is heard."""
+        return self.watch.health(self._now()) if self.connected else _worse(self.watch.health(self._now()))
+
+    @property
+    def pose(self) -> tuple[float, float, float] | None:
+        """x, y (m), heading (rad), if it is known of the last second."""
+        found = self.odometry
+        old = found is None or self._now() - self._odometry_at > SECOND
+        return None if old or found is None else (found.x, found.y, found.yaw)
+
+    def why_not(self, *, moves: bool) -> str:
+        """Why nothing can be asked of it just now, in words that can be said; "" if it can. moves: what moves it"""
+        if self.stopping.active:
+            return "it is being stopped"
+        if not self.connected:
+            return "there is no connection to it"
+        if self.factsheet is None or self.proposer is None:
+            return "it has not told what it can do"
+        if self.watch.boot and self.factsheet.boot != self.watch.boot:
+            return "it has just started anew"
+        if moves and self.watch.health(self._now()) != "heard":
+            return "it is not heard"
+        if moves and self.watch.latched:
+            return ""  # the proposer says that better
+        if moves and not self.lease.held:
+            return self.lease.why or "it has not said yet that we may move it"
+        fresh = self.watch.fresh
+        if moves and self._after is not None and fresh is not None and fresh.beat < self._after:
+            return "it was stopped just now"
+        return ""
+
+    # --- what is asked of it
+
+    def use(self) -> None:
+        """The lease is needed; it is asked for with the next tick."""
+        self._used = self._now()
+        if self.lease.wanted is None:
+            self.lease.want(self.rank)
+            self._keep_lease(self._now())
+
+    def propose(
+        self, name: str, args: dict[str, Any], source: Source, *, turn: str = "", confirmed: bool = False
+    ) -> Command | Refusal:  # fmt: skip
+        """A command ready to be sent, or why the robot would refuse it.
+
+        confirmed: a person has just said yes to this very command with these arguments
+        """
+        if self.proposer is None:
+            return Refusal("link", "link_lost", "it has not told what it can do")
+        id, now = self.link.new_id(), self._now()
+        token: str | None = None
+        if confirmed:
+            self._consents.ask(id, name, args, now)
+            token = self._consents.agree(id, now)
+        self.proposer.lease = self.lease.id
+        found = self.odometry
+        velocity = Velocity() if found is None else Velocity(found.vx, found.vy, found.wz)
+        sensed = Sensed(pose=self.pose, velocity=velocity)
+        return self.proposer.propose(id, name, args, source, now, turn=turn, confirm=token, sensed=sensed)
+
+    def send(self, command: Command, errand: Errand) -> bool:
+        """Send what `propose` gave; `errand` is told what becomes of it. False: it was not sent."""
+        self._used = self._now()
+        sent = self._command(command)
+        if sent:
+            self.errands.begin(errand)
+        else:
+            self.watch.open.pop(command.id, None)
+        return sent
+
+    def cancel(self, errand: Errand) -> None:
+        """End what was sent, now.
+
+        Before everything else that waits; but if its command may be waiting there itself, also behind it: what comes
+        first and finds nothing to end has ended nothing.
+        """
+        now = self._now()
+        errand.cut(now)
+        self.tell("cancel", {"target": errand.id}, first=True)
+        if errand.status is None:
+            self.tell("cancel", {"target": errand.id})
+
+    def tell(self, name: str, args: dict[str, Any], *, first: bool = False) -> str:
+        """Send one of the commands that every robot knows; returns its id."""
+        id = self.link.new_id()
+        command = Command(
+            v=1, id=id, name=name, sender=self.agent, args=args, fresh=self.watch.fresh, lease=self.lease.id,
+            reply_to=self.reply_to,
+        )  # fmt: skip
+        self._command(command, first=first, keep=True)
+        return id
+
+    def setpoint(
+        self, name: str, args: dict[str, Any], *, ttl_ms: int | None = None, source: Source = "policy"
+    ) -> Refusal | None:  # fmt: skip
+        """Send a setpoint, or a chunk as `args`; the newest of each stream counts. None, or why it was not sent.
+
+        The lease must be held: see `use`. Whoever streams for long calls `use` now and then.
+        """
+        if self.proposer is None:
+            return Refusal("link", "link_lost", "it has not told what it can do")
+        if not self.connected:
+            return Refusal("link", "link_lost", "there is no connection to it")
+        if self.stopping.active:
+            return Refusal("estop", "estop_latched", "it is being stopped")
+        if self.steering.active and source != "operator":
+            return Refusal("lease", "busy", "somebody drives it by hand")
+        now = self._now()
+        self._used = now
+        self.proposer.lease = self.lease.id if self.lease.held else None
+        made = self.proposer.setpoint(name, args, now, ttl_ms=ttl_ms)
+        if isinstance(made, Refusal):
+            return made
+        self._seq += 1  # rises over new factsheets, too
+        setpoint = replace(made, seq=self._seq, origin=Origin(source))
+        try:
+            self._publish("stream", setpoint, name, keep=False)
+        except Malformed as error:
+            return Refusal("schema", "schema", str(error))
+        return None
+
+    # --- StopWire, SteerWire
+
+    def new_id(self) -> str:
+        """See `StopWire`."""
+        return self.link.new_id()
+
+    def publish_stop(self, command: Command) -> bool:
+        """See `StopWire`."""
+        return self._command(command, first=True)
+
+    def publish_estop(self, message: EstopSet) -> bool:
+        """See `StopWire`."""
+        return self._publish("estop/set", message, first=True, keep=False)
+
+    def loud(self, error: str, message: str) -> None:
+        """Tell a person that something is wrong."""
+        for each in self._listeners:
+            each.fault(error, message)
+
+    def calm(self, message: str) -> None:
+        """Tell that it is right again."""
+        for each in self._listeners:
+            each.recovered(message)
+
+    # --- Ears
+
+    def hear(self, topic: Topic, message: Message) -> None:
+        """See `Ears`."""
+        now = self._now()
+        match topic.channel:
+            case "factsheet":
+                if (sheet := self.link.read(message, Factsheet)) is not None:
+                    self._waiting = sheet
+                    self._read_factsheet(now)
+            case "state":
+                if (state := self.link.read(message, RobotState)) is not None:
+                    self._stated(state, now)
+            case "safety":
+                if (safety := self.link.read(message, Safety)) is not None:
+                    self.safety = safety
+                    if not message.retained:
+                        self.watch.safety(safety)
+            case "lease":
+                if (lease := self.link.read(message, LeaseState)) is not None:
+                    self._leased(lease)
+            case "connection":
+                if (connection := self.link.read(message, Connection)) is not None:
+                    self.watch.connection(connection)
+            case _ if not message.retained:  # nothing else is kept: it is old, or somebody's mischief
+                self._news(topic, message, now)
+            case _:
+                self.link.malformed += 1
+        self._tell(now)
+
+    def answered(self, status: Status) -> bool:
+        """See `Ears`."""
+        now = self._now()
+        if self.lease.answered(status, now):
+            self._told_lease()
+            return True
+        return self._status(status, now)
+
+    def tick(self, now: int) -> None:
+        """See `Ears`."""
+        self._read_factsheet(now)
+        self._health(now)
+        self.stopping.step(now)
+        self.steering.step(now)
+        if self.steering.active or self.errands.open:
+            self._used = now
+        elif self.lease.wanted is not None and now - self._used >= IDLE:
+            self.lease.want(None)
+        self._keep_lease(now)
+        heard = self.connected and self.watch.health(now) == "heard"
+        for errand in self.errands.due(now, heard):
+            self.errands.asked(self.tell("query", {"id": errand.id}), errand)
+        if heard:
+            for errand in self.errands.uncut(now):
+                self.cancel(errand)
+        for id in [each for each in self.watch.open if each not in self.errands.open]:
+            del self.watch.open[id]
+        self._tell(now)
+
+    def changed(self, connected: bool) -> None:
+        """See `Ears`."""
+        if connected:
+            self.errands.check()
+            self._well("LinkRefused", "the broker is reached again.")
+        self._tell(self._now())
+
+    def troubled(self, error: LinkError) -> None:
+        """See `Ears`."""
+        self._wrong(type(error).__name__, str(error))
+
+    def parting(self) -> Iterable[Outgoing]:
+        """See `Ears`."""
+        wish = self.lease.release()
+        return () if wish is None else (self._outgoing("lease/set", wish),)
+
+    # --- what came
+
+    def _news(self, topic: Topic, message: Message, now: int) -> None:
+        read = self.link.read
+        if topic.channel == "heartbeat":
+            if (beat := read(message, Heartbeat)) is not None:
+                self._beat(beat, now)
+        elif topic.channel == "status":
+            if (status := read(message, Status)) is not None:
+                self._status(status, now)
+        elif topic.channel == "event":
+            if (event := read(message, Happening)) is not None:
+                for each in self._listeners:
+                    each.happened(event)
+        elif topic.channel == "telemetry" and topic.name == "odom":
+            if (odometry := read(message, Odometry)) is not None:
+                self._moved(odometry, now)
+        elif topic.channel == "telemetry":
+            telemetry = read(message, Telemetry)
+            if telemetry is not None and (topic.name in self.telemetry or len(self.telemetry) < CHANNELS):
+                self.telemetry[topic.name] = telemetry
+
+    def _beat(self, beat: Heartbeat, now: int) -> None:
+        before = self.watch.boot
+        self.watch.beat(beat, now)
+        if self.watch.boot != before:
+            self.lease.forget()
+            self.telemetry.clear()
+            self._after = self.odometry = None
+            lost = self.errands.died()
+            if before:
+                gone = f" {lost} of its commands failed by it." if lost else ""
+                self.loud("RobotRestarted", f"{self.robot} has started anew.{gone}")
+        self._health(now)
+
+    def _status(self, status: Status, now: int) -> bool:
+        self.watch.status(status)
+        if self.stopping.heard(status, now):
+            if self.watch.fresh is not None:  # what was said before the stop moves nothing after it
+                self._after = self.watch.fresh.beat + 2
+            return True
+        return self.errands.heard(status, now)
+
+    def _stated(self, state: RobotState, now: int) -> None:
+        if self.watch.boot and state.boot != self.watch.boot:
+            return  # the retained one of a robot that has started anew
+        self.state = state
+        self._leased(state.lease)
+        if self.watch.boot:
+            for status in state.commands:
+                self._status(status, now)
+
+    def _moved(self, odometry: Odometry, now: int) -> None:
+        self.odometry, self._odometry_at = odometry, now
+        still = max(abs(odometry.vx), abs(odometry.vy), abs(odometry.wz)) < _STILL
+        self.rests_until = now
+        if not still:
+            self.rests_since = None
+        elif self.rests_since is None:
+            self.rests_since = now
+
+    def _leased(self, lease: LeaseState) -> None:
+        taker = self.lease.told(lease)
+        if taker:
+            self._wrong(
+                "LeaseTaken", f"{taker} moves {self.robot} now, as {lease.rank}; we move it again when they let go."
+            )
+        elif not self.lease.taken:
+            self._well("LeaseTaken", f"nobody else moves {self.robot} any more.")
+
+    def _told_lease(self) -> None:
+        if self.lease.held:
+            self._well("LeaseTaken", f"we may move {self.robot} again.")
+
+    def _read_factsheet(self, now: int) -> None:
+        sheet = self._waiting
+        if sheet is None or (self._read_at is not None and now - self._read_at < FACTSHEETS and self._raw is not None
+                             and sheet.boot == self._raw.boot):  # fmt: skip
+            return
+        self._waiting = None
+        if sheet == self._raw:
+            return
+        self._raw, self._read_at = sheet, now
+        self.factsheet = self.proposer = None
+        if not compatible(sheet):
+            self._wrong("VersionMismatch", f"{self.robot} speaks {_word(sheet.proto)} of the contract, not 1.x.")
+            return
+        usable, unfit = fit(sheet)
+        try:
+            proposer = Proposer(
+                usable, fleet=self.link.config.fleet, agent=self.agent, consents=self._consents, budget=self._budget
+            )
+        except FactsheetInvalid as error:
+            self._wrong("FactsheetInvalid", f"{self.robot} cannot be used: {error}")
+            return
+        proposer.watch = self.watch
+        self.factsheet, self.proposer = usable, proposer
+        self._well("VersionMismatch", f"{self.robot} speaks the contract's version 1 now.")
+        self._well("FactsheetInvalid", f"{self.robot} told of itself anew.")
+        if unfit:
+            self.loud("CapabilityUnfit", f"{self.robot}: not offered: {'; '.join(unfit)[:300]}.")
+        for each in self._listeners:
+            each.attached(usable)
+
+    # --- inside
+
+    def _health(self, now: int) -> None:
+        if self.watch.health(now) == "unknown":
+            if self.watch.fresh is not None:
+                open_ = " What became of its commands is not known." if self.errands.open else ""
+                self._wrong("RobotSilent", f"{self.robot} has not been heard for two seconds.{open_}")
+                self.errands.check()
+        elif self.watch.health(now) == "heard":
+            self._well("RobotSilent", f"{self.robot} is heard again.")
+
+    def _keep_lease(self, now: int) -> None:
+        if self.connected and (wish := self.lease.due(self.watch, now)) is not None:
+            self._publish("lease/set", wish, keep=False)
+
+    def _command(self, command: Command, *, first: bool = False, keep: bool = False) -> bool:
+        return self._publish("command", command, command.name, first=first, keep=keep)
+
+    def _publish(
+        self, channel: Channel, message: Any, name: str = "", *, first: bool = False, keep: bool = False
+    ) -> bool:  # fmt: skip
+        outgoing = self._outgoing(channel, message, name)
+        return self.link.send(outgoing, first=first, keep=keep, valid_ns=(5 if keep else 1) * VALID)
+
+    def _outgoing(self, channel: Channel, message: Any, name: str = "") -> Outgoing:
+        payload = encode(message)
+        if self.link.seal_key and isinstance(message, Command | Setpoint | LeaseSet):
+            payload = seal(payload, self.link.seal_key)
+        topic = robot_topic(self.link.config.fleet, self.robot, channel, name)
+        way = DELIVERY[channel]
+        return Outgoing(topic, payload, way.qos, way.retain, properties(channel, message))
+
+    def _wrong(self, error: str, message: str) -> None:
+        """Told once, until it is well."""
+        if error not in self._faults:
+            self._faults.add(error)
+            self.loud(error, message)
+
+    def _well(self, error: str, message: str) -> None:
+        if error in self._faults:
+            self._faults.discard(error)
+            self.calm(message)
+
+    def _tell(self, now: int) -> None:
+        for each in self._listeners:
+            each.ticked(now)
+
+    def _now(self) -> int:
+        return self.link.clock.now()
+
+
+def _worse(health: Health) -> Health:
+    """Without a broker nobody is heard."""
+    return "suspended" if health == "heard" else health
+
+
+def _word(text: str) -> str:
+    return "".join(sign for sign in text if sign.isalnum() or sign in ".-")[:20] or "nothing"
