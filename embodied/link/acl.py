@@ -54,6 +54,7 @@ def _robot(fleet: str, robot: str) -> list[str]:
     return [
         *(f"topic write {root}/{channel}" for channel in _ROBOT_SAYS),
         *(f"topic write {root}/{channel}/+" for channel in _ROBOT_SAYS_BELOW),
+        f"topic readwrite {root}/ping",
         f"topic write {reply}",
         *(f"topic read {root}/{heard}" for heard in ("command/+", "stream/+", "lease/set", "estop/set", "estop/reset")),
         f"topic read {reply.replace('/reply', '/connection')}",

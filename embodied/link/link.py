@@ -146,14 +146,10 @@ class Link:
         for ever, after pauses of 0.2 to 5 s; refusals after a first success every 10 s or so.
         """
         pause = FIRST_PAUSE_S
-        task = asyncio.current_task()
-        cancels = task.cancelling() if task is not None else 0
         try:
             while True:
                 begun = self._clock.now()
-                error = await self._once()
-                if task is not None and task.cancelling() > cancels:
-                    raise asyncio.CancelledError  # a task group drops a cancellation that comes along with an error
+                error = await self._apart()
                 steady = self._clock.now() - begun > STEADY_S * SECOND
                 self._down(error)
                 if isinstance(error, LinkRefused) and not self._ever:
@@ -166,6 +162,17 @@ class Link:
         finally:
             self._tell_lost(self._outbox.close())
             self.counts.dropped += self._newest.clear()
+
+    async def _apart(self) -> LinkError:
+        """`_once` in a task of its own.
+
+        A task group drops a cancellation that comes along with an error; and in Python 3.11 it leaves its own task
+        counted as cancelled when a child fails, so that the count tells nothing.
+        """
+        async with asyncio.TaskGroup() as group:
+            once = group.create_task(self._once())
+            await asyncio.wait((once,))
+        return once.result()
 
     async def _once(self) -> LinkError:
         """One connection from its making to its end, and why it ended."""

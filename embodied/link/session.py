@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from embodied.link import reasons
 from embodied.link.address import Address
-from embodied.link.mqtt import VersionRefused
+from embodied.link.mqtt import Closed, Silent, VersionRefused
 from embodied.link.port import LinkBroken, LinkError, LinkRefused, Message, Outgoing
 from embodied.link.sockets import connect
 from streams.errors import DependencyMissing
@@ -36,7 +36,7 @@ except ImportError as _error:
 
 INBOX = 2048
 """Messages that came and were not read yet."""
-ANSWER_S = 5.0
+ANSWER_S = 4.0
 """For the broker's first answer."""
 LEAVE_S = 0.3
 _VERSIONS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
@@ -235,9 +235,7 @@ class Session:
         """A session that begins empty and ends with the connection."""
         if self.version != "5":
             return {"clean_session": True}
-        properties: Any = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call,unused-ignore]
-        properties.SessionExpiryInterval = 0
-        return {"clean_start": True, "properties": properties}
+        return {"clean_start": True}  # no SessionExpiryInterval means 0; a property makes amqtt wait instead of refuse
 
     def _last_will(self) -> "aiomqtt.Will | None":
         will = self._will
@@ -268,13 +266,13 @@ class Session:
                 f"{self._where} does not accept the certificate of this client (cert, key): {client.trouble}"
             )
         if not code:
-            return LinkBroken(
+            return Silent(
                 f"{self._where} took the connection and said nothing for {ANSWER_S:.0f} s: is it an MQTT broker?"
             )
         if code == 0x82 and self.version == "3.1.1":
             return VersionRefused(str(reasons.refusal(self._where, 0x84)))
         hint = "" if self._address.tls else ": if this port is encrypted, write mqtts:// instead of mqtt://"
-        return LinkBroken(f"{self._where} ended the connection before it answered{hint}")
+        return Closed(f"{self._where} ended the connection before it answered{hint}")
 
     def _broken(self, error: BaseException | None) -> LinkError:
         cause = self._open.end if self._open is not None else None
