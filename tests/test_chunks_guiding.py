@@ -35,12 +35,13 @@ def to_signs(at: np.ndarray, time: float) -> np.ndarray:
 def test_a_guided_flow_stays_on_the_way_of_the_rows_before() -> None:
     random = np.random.default_rng(0)
     noise = random.standard_normal((200, 12, 1)).astype(np.float32)
-    free = flow(to_signs, noise, 10)
+    free, _ = flow(to_signs, noise, 10)
     assert 0.3 < (free[:, 0, 0] > 0).mean() < 0.7
-    guided = flow(to_signs, noise, 10, np.ones((12, 1), np.float32), weights(12, 3, 8))
+    guided, unpulled = flow(to_signs, noise, 10, np.ones((12, 1), np.float32), weights(12, 3, 8))
     assert guided.shape == noise.shape
     assert np.abs(guided[:, :3] - 1).max() < 0.1
     assert (guided[:, -1, 0] > 0).mean() > 0.95
+    assert unpulled[nearest(unpulled, np.ones((12, 1), np.float32), weights(12, 3, 8))].min() > 0.9
 
 
 def test_nearest_looks_only_where_chunks_overlap() -> None:

@@ -49,7 +49,7 @@ class Course:
         return row
 
     def hold(self, skipped: int) -> Row | None:
-        """What is done without a row: positions stay as they are, velocities go to zero. None if nothing was done yet."""
+        """What is done without a row: positions stay, velocities go to zero. None if nothing was done yet."""
         if not self._done:
             return None
         last, before = self._done[-1], self.hunger

@@ -6,6 +6,10 @@ guided, as in inpainting, towards the rows that remain of the old chunk: fully w
 
 The paper's guidance is a vector-Jacobian product through the network, which an ONNX graph does not have. Here the
 Jacobian is dropped (taken as the identity): each step pulls the predicted end of the flow straight to the old rows.
+
+That pull reaches the rows after the overlap only through the network, and a sample that began on the other side of an
+obstacle may stay there: then the guided rows lead from one side to the other, through it. So several samples are guided
+at once, and the one is taken that in the end had to be pulled least (`nearest` of their free ends; this is our own).
 """
 
 from collections.abc import Callable
@@ -34,23 +38,24 @@ def weights(horizon: int, delay: int, overlap: int) -> Floats:
 def flow(
     velocity: Callable[[Floats, float], Floats], noise: Floats, steps: int,
     target: Floats | None = None, weight: Floats | None = None, most: float = MOST,
-) -> Floats:  # fmt: skip
-    """Actions float32[n, horizon, columns] at the end of the flow that begins at `noise`, by `steps` of Euler.
+) -> tuple[Floats, Floats]:  # fmt: skip
+    """Where the flow that begins at `noise` ends, by `steps` of Euler; and where its last step would have led unpulled.
 
+    Both are actions, float32[n, horizon, columns].
     velocity: of (where it is, time in 0..1)
     target: float32[horizon, columns] to be guided to, weight: float32[horizon] of its rows (`weights`); None: freely
     """
-    at = noise
+    at = end = noise
     for n in range(steps):
         time = n / steps
         speed = velocity(at, time)
+        end = at + (1 - time) * speed
         if target is not None and weight is not None:
-            end = at + (1 - time) * speed
             # (1 - t) / (t r²) with r² = (1 - t)² / (t² + (1 - t)²), at most `most` (paper, eq. 2 to 4)
             gain = most if n == 0 else min(most, (time**2 + (1 - time) ** 2) / (time * (1 - time)))
             speed = speed + gain * weight[:, None] * (target - end)
         at = (at + speed / steps).astype(np.float32)
-    return at
+    return at, end
 
 
 def nearest(samples: Floats, target: Floats, weight: Floats) -> int:

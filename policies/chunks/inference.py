@@ -24,7 +24,8 @@ from policies.chunks.scaling import Floats, Scaling
 class OnnxPolicy:
     """A `ChunkPolicy` of a package. Made off the event loop: it loads the graphs and runs each once.
 
-    samples: of best-of-n;  seed: of the noise that flows begin at;  threads: of ONNX Runtime
+    samples: of which the nearest to the chunk before is taken ("best_of", and together with guidance "forward")
+    seed: of the noise that flows begin at;  threads: of ONNX Runtime
     most: highest weight of the guidance ("forward")
     Raises `PackageError` if the graphs are not those that the description promises, `ProviderMissing`.
     """
@@ -84,12 +85,12 @@ class OnnxPolicy:
         if previous is not None and len(previous) and stitch in ("forward", "best_of"):
             target = self._target(self._action.into(previous - origin))
             along = target, guiding.weights(self._spec.horizon, delay, len(previous))
-        end: Floats = self._action.out(self._flow(first, along, choose=stitch == "best_of")) + origin
+        end: Floats = self._action.out(self._flow(first, along, guided=stitch == "forward")) + origin
         return end
 
-    def _flow(self, context: Floats, along: tuple[Floats, Floats] | None, *, choose: bool) -> Floats:
-        """float32[horizon, columns]. along: what to follow, and the weights of its rows; by a choice, or guided"""
-        n = self._samples if choose and along is not None else 1
+    def _flow(self, context: Floats, along: tuple[Floats, Floats] | None, *, guided: bool) -> Floats:
+        """float32[horizon, columns]. along: what to follow, and the weights of its rows; guided, or by choice only"""
+        n = 1 if along is None else self._samples
         shape = (n, self._spec.horizon, len(self._spec.action.names))
         noise = self._noise.standard_normal(shape, np.float32)
 
@@ -97,14 +98,12 @@ class OnnxPolicy:
             feeds = {"context": context, "noisy": noisy, "time": np.full((n, 1), time, np.float32)}
             return self._step.run(feeds)[0]
 
-        found: Floats
-        if along is not None and choose:
-            samples = guiding.flow(velocity, noise, self._spec.steps)
-            found = samples[guiding.nearest(samples, *along)]
-        else:
-            target, weight = along or (None, None)
-            found = guiding.flow(velocity, noise, self._spec.steps, target, weight, self._most)[0]
-        return found
+        target, weight = along or (None, None)
+        pulled = (target, weight) if guided else (None, None)
+        found, free = guiding.flow(velocity, noise, self._spec.steps, pulled[0], pulled[1], self._most)
+        chosen = 0 if target is None or weight is None else guiding.nearest(free, target, weight)
+        best: Floats = found[chosen]
+        return best
 
     def _target(self, rows: Floats) -> Floats:
         """float32[horizon, columns]: `rows`, and the last of them again and again (their weight is 0)."""
