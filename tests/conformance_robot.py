@@ -1,11 +1,11 @@
 """Robots that keep the contract, and robots that break it on purpose: each fault is one small change to the guards."""
 
-import asyncio
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
-from embodied.link.port import Dial
+from embodied.link.port import Connection, Dial, Message, Outgoing
 from embodied.node.driver import Task
 from embodied.node.node import RobotNode
 from embodied.robot.decisions import Effect, Heard, Sensed, Velocity
@@ -43,12 +43,14 @@ def factsheet() -> Factsheet:
 
 
 class Base:
-    """A driver: a base in an empty room. skew: what it makes of each speed (1.0: what it is told)"""
+    """A driver: a base in an empty room. skew: what it makes of each speed (1.0: what it is told);  sudden: no ramps"""
 
-    def __init__(self, skew: float = 1.0) -> None:
+    def __init__(self, skew: float = 1.0, *, sudden: bool = False) -> None:
+        self.sudden = sudden
         self.x = self.y = self.yaw = 0.0
         self.velocity = Velocity()
         self.skew = skew
+        self._told = 0.0
         self._then: int | None = None
 
     def sense(self, now: int) -> Sensed:
@@ -61,7 +63,12 @@ class Base:
         return Sensed(odom_t=now, pose=(self.x, self.y, self.yaw), velocity=v, battery=0.9)
 
     def actuate(self, velocity: Velocity, joints: Mapping[str, float], now: int) -> None:
-        self.velocity = Velocity(velocity.vx * self.skew, 0.0, velocity.wz * self.skew)
+        vx = velocity.vx * self.skew
+        if self.sudden and 0 < abs(vx) < 0.2 and abs(vx) > self._told:
+            self._told, vx = abs(vx), math.copysign(0.2, vx)
+        else:
+            self._told = abs(vx)
+        self.velocity = Velocity(vx, 0.0, velocity.wz * self.skew)
 
     async def perform(self, task: Task) -> Any:
         args = task.command.args
@@ -96,7 +103,6 @@ class Base:
 
 def ignores_ttl(guarded: Guarded) -> None:
     guarded._post.streams.expire = lambda now: []  # type: ignore[method-assign]
-    guarded._post.link = None
 
 
 def executes_duplicates(guarded: Guarded) -> None:
@@ -201,19 +207,36 @@ FAULTS: dict[str, Callable[[Guarded], None]] = {
 }  # fmt: skip
 
 
+@asynccontextmanager
+async def _asks_for_the_old(dial: Dial, will: Outgoing | None) -> AsyncIterator[Connection]:
+    """A connection that has what is retained sent, and takes it for new."""
+    async with dial(will) as connection:
+        yield _Trusting(connection)
+
+
+class _Trusting:
+    def __init__(self, connection: Connection) -> None:
+        self._connection, self.version = connection, connection.version
+        self.publish, self.subscribe, self.recall = connection.publish, connection.recall, connection.recall
+
+    async def messages(self) -> AsyncIterator[Message]:
+        async for message in self._connection.messages():
+            yield message._replace(retained=False)
+
+
+DRIVERS: dict[str, Callable[[], Base]] = {"too_fast": lambda: Base(1.6), "too_sudden": lambda: Base(sudden=True)}
+
+
 def robot(
     dial: Dial, clock: Clock, *, fault: str = "", secret: bytes = b"s" * 16, operator_key: bytes | None = None
 ) -> RobotNode:
-    """A robot, with the fault of that name ("too_fast": of its motors) or none."""
-    settings = GuardSettings(
-        operator_key=operator_key, ranks={"second": "operator"}, model_goals_per_min=1000, consent="off"
-    )
-    driver = Base(1.6 if fault == "too_fast" else 1.0)
+    """A robot with the fault of that name: of its guards, its driver or its link; or with none."""
+    settings = GuardSettings(operator_key=operator_key)
+    through: Dial = (lambda will: _asks_for_the_old(dial, will)) if fault == "obeys_retained" else dial
     node = RobotNode(
-        factsheet(), driver, dial, clock, fleet=FLEET, robot=ROBOT, settings=settings, secret=secret
-    )
-    if fault and fault != "too_fast":
+        factsheet(), DRIVERS.get(fault, Base)(), through, clock, fleet=FLEET, robot=ROBOT, settings=settings,
+        secret=secret,
+    )  # fmt: skip
+    if fault in FAULTS:
         FAULTS[fault](node.guarded)
     return node
-
-

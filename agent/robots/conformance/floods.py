@@ -41,7 +41,11 @@ async def commands(stage: Stage) -> str:
     return f"{reasons['rejected (rate)']} of 40: rate; {still}; {seen}"
 
 
-@promise("floods.stream", "300 setpoints in a second (to stand still), with the lease", "an event says rate; it still answers")
+@promise(
+    "floods.stream",
+    "300 setpoints in a second (to stand still), with the lease",
+    "an event says rate; it still answers",
+)
 async def stream(stage: Stage) -> str:
     """Fifty setpoints a second."""
     capability = await stage.stream()

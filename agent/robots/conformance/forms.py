@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 from agent.robots.conformance.promises import Broken, NotTried, check, promise
-from agent.robots.conformance.stage import Stage, told, token
+from agent.robots.conformance.stage import Stage, token, told
 from embodied.robot.reports import Happening, Heartbeat
 from embodied.robot.vocabulary import MS
 

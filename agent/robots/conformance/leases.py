@@ -1,7 +1,7 @@
 """Promises: one writer at a time, who has to renew; a higher rank takes over; the lease's id is a secret."""
 
 from agent.robots.conformance.promises import Broken, NotTried, check, promise
-from agent.robots.conformance.stage import Stage, told, token
+from agent.robots.conformance.stage import Stage, token, told
 from embodied.robot.reports import LeaseState
 from embodied.robot.vocabulary import SECOND
 

@@ -53,7 +53,9 @@ async def stream(stage: Stage) -> str:
     return f"at most {speed:.2f} m/s of {most:g}; limit_clamped told"
 
 
-@promise("limits.acceleration", "setpoints for the speed of these trials, from rest", "the speed rises no faster than a_max")
+@promise(
+    "limits.acceleration", "setpoints for the speed of these trials, from rest", "the speed rises no faster than a_max"
+)
 async def acceleration(stage: Stage) -> str:
     """From one second's odometry."""
     await stage.stream()
@@ -77,7 +79,9 @@ async def acceleration(stage: Stage) -> str:
     return f"{fastest:.2f} m/s after {took:.2f} s"
 
 
-@promise("limits.reset_token", "`estop/reset` with a made-up token while nothing is latched", "nothing changes", moves=False)
+@promise(
+    "limits.reset_token", "`estop/reset` with a made-up token while nothing is latched", "nothing changes", moves=False
+)
 async def reset_token(stage: Stage) -> str:
     """A reset of nothing."""
     before = stage.second.diary.estop

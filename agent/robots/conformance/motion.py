@@ -1,19 +1,18 @@
 """How far a robot went and when it came to rest, from what it says of itself: odometry, or the positions of joints."""
 
 import math
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from agent.robots.conformance.diary import Diary
 from embodied.robot.reports import Odometry, Telemetry
-from embodied.robot.vocabulary import SECOND
+from embodied.robot.vocabulary import MS, SECOND
 
 STILL = 0.02  # m/s, and rad/s at the rim
 NOISE = 0.005  # m: what odometry may wander at rest
 
 
 class Place(NamedTuple):
-    """t: arrival, ns;  x, y: m;  yaw: rad;  speed: m/s, of the base's rim, so that turning counts."""
+    """t: when it was true, ns of our clock;  x, y: m;  yaw: rad;  speed: m/s, of the base's rim, so that turning counts."""
 
     t: int
     x: float
@@ -30,8 +29,15 @@ class Motion:
 
     def places(self, since: int) -> list[Place]:
         """All that were told since `since` (ns), and the last before it, where the way begins."""
-        told = [Place(t, o.x, o.y, o.yaw, math.hypot(o.vx, o.vy) + abs(o.wz) * self._radius)
-                for t, o in self._diary.since(since - SECOND, Odometry)]  # fmt: skip
+        heard = list(self._diary.since(since - SECOND, Odometry))
+        # When it was true, as the robot's clock has it: what comes late says nothing later. Its clock against ours is
+        # that of the quickest message; after a restart it begins anew, and the arrival has to do.
+        offset = min((t - o.mono_ms * MS for t, o in heard), default=0)
+        told = []
+        for t, o in heard:
+            true = o.mono_ms * MS + offset
+            speed = math.hypot(o.vx, o.vy) + abs(o.wz) * self._radius
+            told.append(Place(true if t - true < SECOND // 2 else t, o.x, o.y, o.yaw, speed))
         return _from(told, since)
 
     def joints(self, since: int) -> list[tuple[int, dict[str, float]]]:
@@ -102,8 +108,3 @@ def _from(told: list[Place], since: int) -> list[Place]:
 def bound(speed: float, ttl_s: float, brake: float, loose: float = 0.05) -> float:
     """How far a base may go, m, after the last setpoint: v·(ttl + 0.1 s) + v²/2a + 5 cm."""
     return speed * (ttl_s + 0.1) + speed * speed / (2 * brake) + loose
-
-
-def spread(values: Iterable[float]) -> str:
-    """A few numbers as text."""
-    return ", ".join(f"{value:.3g}" for value in values)

@@ -14,19 +14,36 @@ from agent.events import printable
 from agent.robots.conformance.promises import Result
 from streams.errors import VisavisError
 
+WIDE = 120
 _STYLE = {"passed": "green", "failed": "bold red", "not run": "yellow"}
 
 
-def render(results: Sequence[Result]) -> RenderableType:
-    """The table, and a sentence below it."""
+def render(results: Sequence[Result], width: int) -> RenderableType:
+    """All of it, and a sentence below: a table, or in less than 120 columns a paragraph for each."""
+    parts = [_table(results)] if width >= WIDE else list(map(_paragraph, results))
+    return Group(*parts, Text(f"\n{summary(results)}", "bold"))
+
+
+def _table(results: Sequence[Result]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for name in ("promise", "what was done", "expected", "seen", "verdict"):
-        table.add_column(name, overflow="fold", no_wrap=name == "verdict")
+        table.add_column(name, overflow="fold", no_wrap=name in ("promise", "verdict"))
     for each in results:
-        verdict = Text(each.verdict, _STYLE[each.verdict])
         cells = (each.promise.name, each.promise.done, each.promise.expected, each.seen)
+        verdict = Text(each.verdict, _STYLE[each.verdict])
         table.add_row(*(Text(printable(cell)) for cell in cells), verdict)
-    return Group(table, Text(f"\n{summary(results)}", "bold"))
+    return table
+
+
+def _paragraph(result: Result) -> RenderableType:
+    promise = result.promise
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(promise.name, "bold"), Text(result.verdict, _STYLE[result.verdict]))
+    for name, text in (("done", promise.done), ("expected", promise.expected), ("seen", result.seen)):
+        grid.add_row(Text(f"  {name}", "dim"), Text(printable(text)))
+    return grid
 
 
 def line(result: Result) -> RenderableType:

@@ -59,6 +59,7 @@ async def retained(stage: Stage) -> str:
     # To who is subscribed already it is news, and may be done; who starts anew has no memory of that.
     agent.publish(topic, agent.bytes(body), retain=True)
     await stage.end(id, 15.0)
+    await stage.wait(0.2)  # its end is told twice
     try:
         start = stage.now
         await stage.restart()

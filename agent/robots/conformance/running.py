@@ -18,6 +18,7 @@ LEAVE = 12.0  # s to leave the robot standing
 class Trial:
     """All that stays the same from promise to promise.
 
+    latched: whether the robot was left stopped, because it could not be reset
     agent, second: (dial, the agent's id, the key of its seal): the one that misbehaves, on `wire`, and the other
     """
 
@@ -29,6 +30,7 @@ class Trial:
         self._fleet, self._robot, self._program = fleet, robot, program
         self._operator_key, self._speed, self._rank = operator_key, speed, rank
         self._turns = 0
+        self.latched = False
 
     async def run(self, promises: Sequence[Promise], told: Callable[[Result], None] = lambda _: None) -> list[Result]:
         """Try `promises` in their order; `told` is given each result as it comes.
@@ -85,5 +87,6 @@ class Trial:
                         await stage.leave()
                 except TimeoutError:
                     pass  # nothing more can be done from here
+                self.latched = second.diary.estop == "latched"
         if wrong is not None:
             raise wrong

@@ -186,7 +186,9 @@ class Stage:
         )
         if status is None:
             seen = (party or self.agent).diary.statuses(id)
-            raise Broken(f"it has not ended after {seconds:g} s; the last that was told: {told(seen[-1:] and seen[-1])}")
+            raise Broken(
+                f"it has not ended after {seconds:g} s; the last that was told: {told(seen[-1:] and seen[-1])}"
+            )
         if states and status.state not in states:
             raise Broken(f"{told(status)} instead of {' or '.join(states)}")
         return status
@@ -268,4 +270,3 @@ def told(status: Status | None | list[Any]) -> str:
         return "no answer"
     why = f" ({status.reason})" if status.reason else ""
     return f"{status.state}{why}"
-
