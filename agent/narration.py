@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from rich.text import Text
 
+from agent.robot_lines import RobotLines
 from agent.timings import word_end
 from embodied.ledger import heard_text
 from streams.clock import MS, SECOND
@@ -112,11 +113,19 @@ class Narrator:
         self._overlap_onset = 0
         self._people = 0
         self._manner = Manner()
+        self._robots = RobotLines()
         self._asked: dict[int, int] = {}  # questions to a model of which nothing has come yet, and since when
 
     def feed(self, packet: Packet[Any]) -> list[Line]:
         """The lines that this packet completes, oldest first."""
         self._t = max(self._t, packet.at)
+        far = self._robots.how_far(packet.data.id) if isinstance(packet.data, Outcome) else ""
+        told = self._robots.feed(packet)
+        robots = [Line(packet.at, "body", Text(line.text, ALARM if line.alarming else NOTE)) for line in told]
+        return [*self._told(packet, far), *robots]
+
+    def _told(self, packet: Packet[Any], far: str) -> list[Line]:
+        """As in `feed`. far: how far a robot went, where this is the outcome of its command"""
         match packet.data:
             case SpeechStarted() | SpeechEnded() | Words() as percept:
                 return self._percept(percept, packet)
@@ -124,8 +133,8 @@ class Narrator:
                 self._says[number] = _Saying(say)
             case Call(id=number) | Command(id=number) as action:
                 self._doing[number] = (packet.at, action)
-            case Halt(reason=reason):
-                return [self._halt(reason, packet.at)]
+            case Halt(reason=reason, latch=latch):
+                return [self._halt(reason, packet.at, latch)]
             case PlayStarted(id=number) if number in self._says:
                 self._says[number].begun = packet.t
             case Played(id=number, text=text) if number in self._says:
@@ -142,7 +151,7 @@ class Narrator:
                     return []
                 return [Line(packet.at, "fault", Text(f"model: {outcome.status}: {outcome.detail}", ALARM))]
             case Outcome() as outcome:
-                return self._outcome(outcome, packet.at)
+                return self._outcome(outcome, packet.at, far)
             case Declined(name=name, arguments=arguments, reason=reason):
                 return [Line(packet.at, "tool", Text(f"{name} {_short(arguments)}: declined: {reason}", NOTE))]
             case Adjusted(manner=manner, by=by):
@@ -177,7 +186,8 @@ class Narrator:
         for saying in self._says.values():
             if saying.begun is not None:
                 lines.append(Line(saying.begun, "agent", self._growing(saying)))
-        lines += [Line(t, _actor(action), Text(f"{_spelt(action)} ...", GREY)) for t, action in self._doing.values()]
+        for t, action in self._doing.values():
+            lines.append(Line(t, _actor(action), Text(f"{_spelt(action)}{self._robots.share(action.id)} ...", GREY)))
         lines += [Line(t, "agent", Text("thinking ...", GREY)) for t in self._asked.values()]
         if self._speaking is not None:
             lines.append(self._speaking)
@@ -269,9 +279,14 @@ class Narrator:
 
     # --- the agent
 
-    def _halt(self, word: str, t: int) -> Line:
+    def _halt(self, word: str, t: int, latch: bool) -> Line:
         if word == "pressed":
-            return Line(t, "", Text("STOP pressed, everything halts", ALARM))
+            stop = (
+                "EMERGENCY STOP pressed, everything halts until it is reset"
+                if latch
+                else "STOP pressed, everything halts"
+            )
+            return Line(t, "", Text(stop, ALARM))
         end = word_end(self._last_words, word) if self._last_words is not None else None
         after = f", {_ms(t - end)} after the word" if end is not None else ""
         return Line(t, "", Text(f'STOP: "{word}" heard, everything halts{after}', ALARM))
@@ -283,14 +298,14 @@ class Narrator:
             what += f", {_ms(t - self._overlap_onset)} after the onset, {_ms(t - paused[1])} after the pause"
         return Line(t, "", Text(f"{what}: {_WHY.get(reason, reason) if reason != 'stop' else 'stop'}", ALARM))
 
-    def _outcome(self, outcome: Outcome, t: int) -> list[Line]:
+    def _outcome(self, outcome: Outcome, t: int, far: str) -> list[Line]:
         if outcome.action == "Say":
             saying = self._says.pop(outcome.id, None)
             return [] if saying is None else [Line(t, "agent", self._utterance(saying, "", outcome, t))]
         began = self._doing.pop(outcome.id, None)
         if began is None:
             return []
-        how = outcome.status + (f" ({outcome.detail})" if outcome.detail else "")
+        how = outcome.status + (f" ({outcome.detail})" if outcome.detail else "") + far
         if outcome.result is not None:
             how += f" -> {msgspec.json.encode(outcome.result).decode()}"
         return [self._deed(began[1], began[0], t, how)]

@@ -10,6 +10,7 @@ const CONFIRMED = 1500; // ms until a stop that stays must have been seen at the
 const STEERED = 0.7; // s: what was steered is told for so long
 const SHOWN = 12; // commands, and guards
 const LINKS = { heard: "heard", suspended: "not heard for half a second", unknown: "not heard for two seconds: what became of its commands is unknown" };
+const LATCHED = "It does not move until an operator resets it. First make sure that it is safe where the robot is. Neither the agent nor this page can reset it.";
 const STATES = { asked: "asked for", sent: "sent", accepted: "accepted", running: "running", paused: "paused", cancelling: "coming to its end" };
 const ENDS = { done: "done", cut: "ended early", fenced: "never begun", refused: "refused", failed: "failed", timeout: "not done in time" };
 const place = (id) => document.getElementById(id);
@@ -60,7 +61,10 @@ export class RobotPanel {
     if (drawn === this.#drawn) return;
     this.#drawn = drawn;
     place("robot-body").hidden = !robot;
-    if (!robot) return;
+    if (!robot) {
+      this.#banner("");
+      return;
+    }
     this.#choose(seen, robot);
     this.#map.show(robot);
     this.#state(robot, steered?.robot === robot.id || steered?.robot === "" ? steered : null);
@@ -105,9 +109,7 @@ export class RobotPanel {
 
   #state({ id, state }, steered) {
     const latched = state?.estop === "latched";
-    put(place("latched-title"), latched ? `Stop latched: ${id}` : "");
-    put(place("latched-text"), latched ? "It does not move until an operator resets it. First make sure that it is safe where the robot is. Neither the agent nor this page can reset it." : "");
-    place("latched").classList.toggle("on", latched);
+    this.#banner(latched ? id : "");
     place("robot").dataset.link = state?.link ?? "";
     const held = state?.holder ? `${state.holder}${state.rank ? ` (${state.rank})` : ""}` : "nobody";
     const [speed, turning] = state?.speed ?? [0, 0];
@@ -129,6 +131,13 @@ export class RobotPanel {
     });
     const alarming = { Link: state?.link === "unknown", Stop: latched, Errors: true };
     pairs.forEach(([name], at) => list.children[at * 2 + 1].classList.toggle("alarm", !!alarming[name]));
+  }
+
+  /** `id`: of the robot whose stop is latched, or "". */
+  #banner(id) {
+    put(place("latched-title"), id && `Stop latched: ${id}`);
+    put(place("latched-text"), id && LATCHED);
+    place("latched").classList.toggle("on", id !== "");
   }
 
   #zoom(step) {

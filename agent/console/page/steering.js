@@ -5,6 +5,7 @@ import { settings } from "./settings.js";
 const PACE = 100; // ms
 const KEYS = { w: "forward", arrowup: "forward", s: "back", arrowdown: "back", a: "left", arrowleft: "left", d: "right", arrowright: "right" };
 const OWN = "input, select, textarea, [role=application], dialog"; // they have a use of their own for such keys
+const dialogs = () => document.querySelector("dialog[open]") !== null; // in front of all: there is no Stop to be seen
 const place = (id) => document.getElementById(id);
 
 export class Steering {
@@ -69,7 +70,7 @@ export class Steering {
     }
     const key = event.key.toLowerCase();
     const direction = KEYS[key];
-    if (!this.#on || !direction || event.target.closest?.(OWN) || document.querySelector("dialog[open]")) return;
+    if (!this.#on || !direction || event.target.closest?.(OWN) || dialogs()) return;
     if (key.length === 1 && !settings.keys) return;
     event.preventDefault();
     if (!event.repeat) this.#hold(`key ${key}`, direction);
@@ -99,7 +100,7 @@ export class Steering {
     this.#held.set(what, direction);
     this.ontold("");
     this.#send();
-    if (began) this.#timer = setInterval(() => this.#send(), PACE);
+    if (began) this.#timer = setInterval(() => (dialogs() ? this.release() : this.#send()), PACE);
   }
 
   #let(what) {
