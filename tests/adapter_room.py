@@ -152,11 +152,13 @@ _ODD: list[Any] = [
     None, True, -1, 1e308, 10**40, "", "x" * 300, "ONLINE", "NONE", [], {}, [[]], [None, 1, "a"], {"x": 1},
     [{"actionId": 3}], {"x": "1", "y": None, "theta": 1e400, "positionInitialized": True}, [{"errorLevel": "FATAL"}],
 ]  # fmt: skip
-_NAMES = (
-    "orderId orderUpdateId lastNodeSequenceId nodeStates edgeStates actionStates errors driving paused agvPosition velocity "
-    "batteryState operatingMode safetyState connectionState protocolFeatures agvActions eStop fieldViolation state pose "
-    "twist orientation cmps p dev ~ platform command_topic cmd_t stat_t min max step availability header position linear"
-).split()
+_NAMES = [
+    "orderId", "orderUpdateId", "lastNodeSequenceId", "nodeStates", "edgeStates", "actionStates", "errors", "driving",
+    "paused", "agvPosition", "velocity", "batteryState", "operatingMode", "safetyState", "connectionState",
+    "protocolFeatures", "agvActions", "eStop", "fieldViolation", "state", "pose", "twist", "orientation", "cmps", "p",
+    "dev", "~", "platform", "command_topic", "cmd_t", "stat_t", "min", "max", "step", "availability", "header",
+    "position", "linear",
+]  # fmt: skip
 
 
 def damaged(chance: random.Random) -> bytes:

@@ -47,7 +47,8 @@ def test_what_is_listed_becomes_capabilities_and_nothing_else() -> None:
             known = {each.name: each for each in room.node.factsheet.capabilities}
             assert set(known) == {
                 "switch.garden", "light.kitchen", "button.bell", "number.level", "cover.blind.open",
-                "cover.blind.close", "cover.blind.stop", "vacuum.robot.start", "vacuum.robot.stop", "vacuum.robot.return",
+                "cover.blind.close", "cover.blind.stop", "vacuum.robot.start", "vacuum.robot.stop",
+                "vacuum.robot.return",
             }  # fmt: skip
             assert not any(each.kind in ("stream", "chunk", "goal") for each in known.values())
             assert known["vacuum.robot.start"].risk == 2 and known["vacuum.robot.stop"].risk == 0

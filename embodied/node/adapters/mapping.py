@@ -40,12 +40,13 @@ class Transport(Struct, frozen=True, forbid_unknown_fields=True):
 class Presence(Struct, frozen=True, forbid_unknown_fields=True):
     """How to know that the foreign robot is there. silent_ms: without any reading for so long it counts as lost.
 
-    topic, path: where it tells so, "" = nowhere;  online: what it says then (all else means that it is not there)
+    topic, path: where it tells that it has gone (its last will), "" = nowhere;  offline: what it says then. With the
+    next reading it is back.
     """
 
     topic: str = ""
     path: str = ""
-    online: tuple[str, ...] = ("online",)
+    offline: tuple[str, ...] = ("offline",)
     silent_ms: Milliseconds = 3000
 
 
@@ -117,9 +118,12 @@ class Mapping(Struct, frozen=True, forbid_unknown_fields=True, rename={"inlets":
     safety: Promise = Promise()
 
 
-def lint(mapping: Mapping, capabilities: tuple[Capability, ...], what: str) -> None:
+def lint(
+    mapping: Mapping, capabilities: tuple[Capability, ...], what: str, given: dict[str, Any] | None = None
+) -> None:
     """Check everything that can be checked before the robot is there, and render each capability once.
 
+    given: what templates may use besides the arguments
     Raises `MappingInvalid` for the first thing that is wrong.
     """
     for inlet in mapping.inlets:
@@ -142,7 +146,7 @@ def lint(mapping: Mapping, capabilities: tuple[Capability, ...], what: str) -> N
             _wrong(what, f"maps {name!r}, which its factsheet does not have")
     for name, outlet in mapping.capabilities.items():
         check_topic(outlet.topic, what)
-        args = example(known[name].params)
+        args = {**(given or {}), **example(known[name].params)}
         Params(known[name].params, name)
         render(outlet.template, args, f"{what}: {name}")
     for name, ending in mapping.status.items():
