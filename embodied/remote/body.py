@@ -123,7 +123,7 @@ class RobotBody:
                 self.client.use()
             reason = self.client.why_not(moves=moves)
             now = self._clock.now()
-            if not reason or now >= until or (self.client.lease.taken and not self.client.lease.held and moves):
+            if not reason or now >= until or (moves and self.client.lease.blocked):
                 return reason
             await self._clock.sleep_until(min(until, now + STEP))
 

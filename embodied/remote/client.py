@@ -47,6 +47,7 @@ IDLE = 60 * SECOND
 FACTSHEETS = SECOND
 """Between two that are read."""
 CHANNELS = 32
+_GONE = {"offline": "has said goodbye", "lost": "has lost its connection", "sleeping": "sleeps"}
 _STILL = 0.02  # m/s and rad/s, of odometry
 
 
@@ -102,6 +103,7 @@ class RobotClient:
         self._seq = 0
         self._after: int | None = None
         self._faults: set[str] = set()
+        self._presence = ""
         link.add(self)
 
     def listen(self, listener: Listener) -> None:
@@ -291,6 +293,7 @@ class RobotClient:
             case "connection":
                 if (connection := self.link.read(message, Connection)) is not None:
                     self.watch.connection(connection)
+                    self._presence = connection.state
             case _ if not message.retained:  # nothing else is kept: it is old, or somebody's mischief
                 self._news(topic, message, now)
             case _:
@@ -330,12 +333,12 @@ class RobotClient:
         """See `Ears`."""
         if connected:
             self.errands.check()
-            self._well("LinkRefused", "the broker is reached again.")
+            self._well("link", "the broker is reached again.")
         self._tell(self._now())
 
     def troubled(self, error: LinkError) -> None:
         """See `Ears`."""
-        self._wrong(type(error).__name__, str(error))
+        self._wrong(type(error).__name__, str(error), "link")
 
     def parting(self) -> Iterable[Outgoing]:
         """See `Ears`."""
@@ -452,7 +455,8 @@ class RobotClient:
         if self.watch.health(now) == "unknown":
             if self.watch.fresh is not None:
                 open_ = " What became of its commands is not known." if self.errands.open else ""
-                self._wrong("RobotSilent", f"{self.robot} has not been heard for two seconds.{open_}")
+                how = _GONE.get(self._presence, "has not been heard for two seconds")
+                self._wrong("RobotSilent", f"{self.robot} {how}.{open_}")
                 self.errands.check()
         elif self.watch.health(now) == "heard":
             self._well("RobotSilent", f"{self.robot} is heard again.")
@@ -478,15 +482,15 @@ class RobotClient:
         way = DELIVERY[channel]
         return Outgoing(topic, payload, way.qos, way.retain, properties(channel, message))
 
-    def _wrong(self, error: str, message: str) -> None:
-        """Told once, until it is well."""
-        if error not in self._faults:
-            self._faults.add(error)
+    def _wrong(self, error: str, message: str, about: str = "") -> None:
+        """Told once, until it is well. about: what, if not the error's name says it"""
+        if (about or error) not in self._faults:
+            self._faults.add(about or error)
             self.loud(error, message)
 
-    def _well(self, error: str, message: str) -> None:
-        if error in self._faults:
-            self._faults.discard(error)
+    def _well(self, about: str, message: str) -> None:
+        if about in self._faults:
+            self._faults.discard(about)
             self.calm(message)
 
     def _tell(self, now: int) -> None:

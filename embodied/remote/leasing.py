@@ -58,6 +58,13 @@ class Leasehold:
         other = self.holder.holder
         return other if other is not None and other != self._agent else ""
 
+    @property
+    def blocked(self) -> bool:
+        """Somebody of our rank or above moves it: to ask would be to nag, for the robot tells when they let go."""
+        if not self.taken or self.wanted is None or self.holder.rank is None:
+            return False
+        return RANKS.index(self.wanted) <= RANKS.index(self.holder.rank)
+
     def due(self, watch: Watch, now: int) -> LeaseSet | None:
         """What to publish on `lease/set` now, if anything."""
         if self.id is not None and now - self._renewed >= self._life:
@@ -70,7 +77,10 @@ class Leasehold:
             return None if self.id is None else self._ask("release", watch, now)
         if self.held:
             return self._ask("renew", watch, now) if now - self._renewed >= self._life // RENEWALS else None
-        return None if now < self._retry or self._outranked() else self._ask("acquire", watch, now)
+        if self.blocked:
+            self.why = f"{self.taken} moves it, as {self.holder.rank}"
+            return None
+        return None if now < self._retry else self._ask("acquire", watch, now)
 
     def release(self) -> LeaseSet | None:
         """What gives it back, for the goodbye."""
@@ -117,13 +127,6 @@ class Leasehold:
         self._asked = _Asked(self._new_id(), op, rank, now)
         lease = None if op == "acquire" else self.id
         return LeaseSet(v=1, id=self._asked.id, sender=self._agent, op=op, rank=rank, lease=lease, fresh=watch.fresh)
-
-    def _outranked(self) -> bool:
-        """Somebody of our rank or above moves it: to ask would be to nag, for the robot tells when they let go."""
-        if not self.taken or self.wanted is None or self.holder.rank is None:
-            return False
-        self.why = f"{self.taken} moves it, as {self.holder.rank}"
-        return RANKS.index(self.wanted) <= RANKS.index(self.holder.rank)
 
     def _lose(self, why: str) -> None:
         self.id, self.rank, self.why = None, None, why

@@ -69,15 +69,17 @@ class Stopping:
         self._estop: StopCall | None = None
         self._reason = ""
         self._latch = False
-        self._began = self._next = 0
+        self._began = self._next = self._until = 0
         self._sent: int | None = None
 
     def begin(self, reason: str, now: int, *, latch: bool = False) -> None:
-        """Stop now. latch: for good, until an operator resets it."""
-        wire, latch = self._wire, latch or (self.active and self._latch)
-        self.active, self._latch, self._reason = True, latch, reason[:100]
-        self._began, self._next, self._sent, self._estop = now, now, None, None
-        self._command = Command(v=1, id=wire.new_id(), name="stop", sender=wire.agent, reply_to=wire.reply_to)
+        """Stop now; to say it again puts nothing off. latch: for good, until an operator resets it"""
+        wire, self._until = self._wire, now + GIVE_UP
+        if not self.active:
+            self.active, self._latch, self._told = True, False, False
+            self._began, self._next, self._sent, self._estop = now, now, None, None
+            self._command = Command(v=1, id=wire.new_id(), name="stop", sender=wire.agent, reply_to=wire.reply_to)
+        self._latch, self._reason = self._latch or latch, reason[:100]
         self.step(now)
 
     def heard(self, status: Status, now: int) -> bool:
@@ -104,7 +106,7 @@ class Stopping:
         if not self._told and (not wire.connected or now - self._began >= LOUD):
             self._told = True
             wire.loud("StopUnconfirmed", self._words())
-        if now - self._began >= GIVE_UP:
+        if now >= self._until:
             self.active = False
 
     def _shout(self, now: int) -> None:
