@@ -34,7 +34,9 @@ class Offset:
 
     def __init__(self) -> None:
         self._boot = ""
-        self._forget()
+        self._newest = self._count = 0
+        self._least: deque[tuple[int, int]] = deque(maxlen=PIECES)
+        self._late: deque[tuple[int, int]] = deque(maxlen=50)
 
     def heard(self, boot: str, mono_ms: int, at: int) -> None:
         """A heartbeat. mono_ms: the robot's time in it;  at: session time in ns at which it came"""
@@ -74,10 +76,9 @@ class Offset:
         return min(most, max(-most, (new[1] - old[1]) / (new[0] - old[0])))
 
     def _forget(self) -> None:
-        self._least: deque[tuple[int, int]] = deque(maxlen=PIECES)
-        self._late: deque[tuple[int, int]] = deque(maxlen=50)
-        self._newest = 0
-        self._count = 0
+        self._least.clear()
+        self._late.clear()
+        self._newest = self._count = 0
 
 
 def _difference(piece: tuple[int, int]) -> int:

@@ -21,7 +21,7 @@ EACH_S = 1.0
 
 
 class Report(NamedTuple):
-    """What the pings took. p50_ms, p99_ms: there and back;  lost: those without an answer;  warning: "" if all is well"""
+    """What the pings took. p50_ms, p99_ms: there and back;  lost: without an answer;  warning: "" if all is well"""
 
     p50_ms: float
     p99_ms: float
@@ -80,8 +80,8 @@ def _report(took: list[float], pings: int) -> Report:
     warning = ""
     if p99 > SLOW_MS or lost:
         warning = (
-            f"the way to the broker and back takes {p50:.0f} ms (p99 {p99:.0f} ms, {lost} of {pings} lost), too long to "
-            "steer well: if the broker is near, switch off Nagle's algorithm there (mosquitto: set_tcp_nodelay true), "
-            "else look at the network"
+            f"the way to the broker and back takes {p50:.0f} ms (p99 {p99:.0f} ms, {lost} of {pings} lost), too "
+            "long to steer well: if the broker is near, switch off Nagle's algorithm there (mosquitto: "
+            "set_tcp_nodelay true), else look at the network"
         )
     return Report(p50, p99, lost, warning)
