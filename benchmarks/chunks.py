@@ -36,7 +36,7 @@ PATIENCE = 300
 
 
 class Found(NamedTuple):
-    """Of one run. jumps, steps: largest change of a joint (rad) at seams and within chunks;  late: ns after the deadline"""
+    """Of one run. jumps, steps: largest change (rad) at seams and within chunks;  late: ns after the deadline"""
 
     arm: Arm
     counts: Counts
@@ -116,32 +116,30 @@ def wilson(hits: int, n: int) -> str:
     return f"{p * 100:5.1f} % ({low:.1f} to {high:.1f})"
 
 
+WAYS: tuple[tuple[str, Stitch, int], ...] = (
+    ("flow", "replace", 1), ("flow", "blend", 1), ("flow", "best_of", 8), ("flow", "forward", 1), ("flow", "forward", 8),
+    ("one_pass", "replace", 1), ("one_pass", "blend", 1),
+)  # fmt: skip
+HEAD = f"{'policy':10}{'stitch':12}{'step p95':>10}{'seam p50':>10}{'seam p95':>10}{'ratio':>7}"
+
+
 def compare(folder: Path, passes: int, by_task: bool) -> dict[str, Found]:
     """Each way to stitch, on the same goals; prints a line of each."""
-    print(
-        f"\n{'each pass a task' if by_task else 'one task without end'}, {passes} passes, {LEAST_MS} to {MOST_MS} ms, virtual time"
-    )
-    print(
-        f"{'policy':10}{'stitch':10}{'step p95':>10}{'seam p50':>10}{'seam p95':>10}{'ratio':>7}  crashed                 reached                 starved"
-    )
+    what = "each pass a task" if by_task else "one task without end: the goal jumps"
+    print(f"\n{what}; {passes} passes, {LEAST_MS} to {MOST_MS} ms, virtual time")
+    print(f"{HEAD}  {'crashed':24}{'reached':24}starved")
     every: dict[str, Found] = {}
-    for family, stitch in (
-        ("flow", "replace"), ("flow", "blend"), ("flow", "forward"), ("flow", "best_of"),
-        ("one_pass", "replace"), ("one_pass", "blend"),
-    ):  # fmt: skip
-        policy = OnnxPolicy.load(folder / family)
-        latency = (LEAST_MS, MOST_MS)
-        found = run(
-            drive(policy, stitch, 7, seconds=1e6, passes=passes, latency=latency, by_task=by_task), virtual=True
-        )  # fmt: skip
-        every[f"{family} {stitch}"] = found
-        step = percentile(found.steps, 95)
-        seam = percentile(found.jumps, 95)
-        arm = found.arm
+    for family, stitch, samples in WAYS:
+        policy = OnnxPolicy.load(folder / family, samples=samples)
+        driving = drive(policy, stitch, 7, seconds=1e6, passes=passes, latency=(LEAST_MS, MOST_MS), by_task=by_task)
+        found = run(driving, virtual=True)
+        name = f"{stitch} {samples}" if samples > 1 or stitch == "forward" else stitch
+        every[f"{family} {name}"] = found
+        step, seam, arm = percentile(found.steps, 95), percentile(found.jumps, 95), found.arm
         print(
-            f"{family:10}{stitch:10}{step:10.4f}{percentile(found.jumps, 50):10.4f}{seam:10.4f}{seam / step:7.2f}  "
-            f"{wilson(arm.crashed, arm.passes):24}{wilson(arm.reached, arm.passes):24}{found.counts.starved}"
-            f" of {found.counts.moved + found.counts.starved}"
+            f"{family:10}{name:12}{step:10.4f}{percentile(found.jumps, 50):10.4f}{seam:10.4f}{seam / step:7.2f}  "
+            f"{wilson(arm.crashed, arm.passes):24}{wilson(arm.reached, arm.passes):24}"
+            f"{found.counts.starved} of {found.counts.moved + found.counts.starved}"
         )
     return every
 
@@ -149,17 +147,17 @@ def compare(folder: Path, passes: int, by_task: bool) -> dict[str, Found]:
 def costs(folder: Path, calls: int = 200) -> None:
     """What an inference takes."""
     print("\none inference, real graphs, one thread")
-    for family, stitch in (("one_pass", "replace"), ("flow", "replace"), ("flow", "forward"), ("flow", "best_of")):
-        policy = OnnxPolicy(Package.read(folder / family))
+    for family, stitch, samples in (WAYS[0], WAYS[2], WAYS[3], WAYS[4], WAYS[5]):
+        policy = OnnxPolicy(Package.read(folder / family), samples=samples)
         state, goal = Arm(0).observed()
         seen = Observation(0, {"observation.state": state, "observation.environment_state": goal})
         before = policy.infer(seen, None, 0)
         took = []
         for _ in range(calls):
             with Stopwatch() as watch:
-                policy.infer(seen, before[:20], 6, stitch)  # type: ignore[arg-type]
+                policy.infer(seen, before[:20], 6, stitch)
             took.append(watch.wall)
-        print(f"{family:10}{stitch:10}{spread(took, 'ms', 1000)}")
+        print(f"{family:10}{f'{stitch} {samples}':12}{spread(took, 'ms', 1000)}")
 
 
 def draw(every: dict[str, Found], path: Path) -> None:
@@ -190,16 +188,12 @@ def starvation(folder: Path, minutes: float) -> bool:
     """Whether nothing starved in virtual time."""
     print(f"\n{minutes:g} minutes of virtual time, one task without end, guided, by latency of an inference")
     fine = True
-    for latency in ((40.0, 40.0), (200.0, 200.0), (40.0, 200.0)):
+    for low, high in ((40.0, 40.0), (200.0, 200.0), (40.0, 200.0)):
         policy = OnnxPolicy.load(folder / "flow")
-        seconds = minutes * 60
-        found = run(
-            drive(policy, "forward", 5, seconds=seconds, passes=10**9, latency=latency, by_task=False), virtual=True
-        )  # fmt: skip
-        counts = found.counts
-        print(
-            f"{latency[0]:.0f} to {latency[1]:.0f} ms: {counts.starved} starved of {counts.moved + counts.starved}; {counts.inferred} chunks"
-        )
+        driving = drive(policy, "forward", 5, seconds=minutes * 60, passes=10**9, latency=(low, high), by_task=False)
+        counts = run(driving, virtual=True).counts
+        steps = counts.moved + counts.starved
+        print(f"{low:3.0f} to {high:3.0f} ms: {counts.starved} starved of {steps} steps; {counts.inferred} chunks")
         fine &= counts.starved == 0
     return fine
 
@@ -209,12 +203,10 @@ def really(folder: Path, seconds: float) -> bool:
     print(f"\n{seconds:g} s of real time, {LEAST_MS} to {MOST_MS} ms really waited, guided")
     policy = Slow(OnnxPolicy.load(folder / "flow"), 3)
     found = run(drive(policy, "forward", 5, seconds=seconds, passes=10**9, latency=(0, 0), by_task=False))
-    counts, late = found.counts, [each / MS for each in found.late]
-    print(
-        f"starved {counts.starved} of {counts.moved + counts.starved}, skipped {counts.skipped}; p95 latency {found.latency / MS:.0f} ms"
-    )
-    print(f"steps come late by {spread(late, 'ms')}")
-    print(f"reached {wilson(found.arm.reached, found.arm.passes)}, crashed {found.arm.crashed} of {found.arm.passes}")
+    counts, arm, late = found.counts, found.arm, [each / MS for each in found.late]
+    print(f"starved {counts.starved} of {counts.moved + counts.starved} steps, skipped {counts.skipped}")
+    print(f"p95 of the latency {found.latency / MS:.0f} ms; steps come late by {spread(late, 'ms')}")
+    print(f"reached {wilson(arm.reached, arm.passes)}, crashed {arm.crashed} of {arm.passes}")
     return counts.starved == 0 and percentile(late, 99) < 5
 
 
@@ -241,7 +233,7 @@ def main() -> None:
         fine = starvation(folder, asked.minutes)
         fine &= really(folder, asked.real) if asked.real else True
     ratio = {}
-    for name in ("flow forward", "flow best_of"):
+    for name in ("flow forward 8", "flow best_of 8"):
         found = every[name]
         ratio[name] = percentile(found.jumps, 95) / percentile(found.steps, 95)
     print(f"\nstarved 0 and late p99 < 5 ms: {'reached' if fine else 'MISSED'}")
