@@ -184,7 +184,8 @@ def test_a_robot_that_is_not_there_fails_is_told_once_and_is_told_to_be_back() -
             assert [fault.error for fault in s.of(Fault)] == ["RobotSilent"]
             s.broker.release("r1")
             await s.wait(6)
-            assert (await s.say("back again", id=4)).status == "done"
+            last = await s.say("back again", id=4)
+            assert last.status == "done", last
             assert len(s.of(Recovered)) == 1
 
     run(main(), virtual=True)

@@ -145,10 +145,10 @@ class RobotSpeech:
     # --- from text to the robot
 
     async def _speak(self, spoken: Spoken) -> None:
-        while not spoken.cut and (self._queue_head() is not spoken or self._is_held(spoken)):
-            self._news.clear()
-            await self._news.wait()
         for words in pieces(spoken.words):
+            while not spoken.cut and (self._queue_head() is not spoken or self._is_held(spoken)):
+                self._news.clear()
+                await self._news.wait()
             tries = 0
             while not spoken.cut and not spoken.failure:
                 tries += 1
@@ -156,9 +156,6 @@ class RobotSpeech:
                     break
             if spoken.cut or spoken.failure or spoken.ended:
                 return
-            while self._is_held(spoken) and not spoken.cut:  # between two pieces
-                self._news.clear()
-                await self._news.wait()
 
     async def _say(self, spoken: Spoken, text: str, tries: int) -> bool:
         """Have the robot say `text`. False: it would not yet, try again."""
