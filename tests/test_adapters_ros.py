@@ -145,7 +145,8 @@ def test_other_capabilities_are_templates_that_are_confirmed() -> None:
         lamp = {"name": "lamp", "kind": "instant", "risk": 0, "tool": {"expose": True}, "params": params}
         profile = Profile.load("ros2-bridge", {"capabilities": [lamp], "words": {}})
         profile = changed(
-            profile, safety=PROMISE, capabilities={"lamp": {"topic": "ros/lamp", "template": {"data": "$on", "hue": "$hue"}}},
+            profile, safety=PROMISE,
+            capabilities={"lamp": {"topic": "ros/lamp", "template": {"data": "$on", "hue": "$hue"}}},
             status={"lamp": {"topic": "ros/lamp/is", "path": "data", "equals": "$on", "timeout_ms": 1000}},
         )  # fmt: skip
         async with asyncio.TaskGroup() as group:

@@ -124,6 +124,28 @@ def test_the_stop_pauses_and_cancels_and_is_taken_back_by_a_new_goal_only() -> N
     run(main(), virtual=True)
 
 
+def test_a_stop_and_a_pause_that_were_lost_are_said_again() -> None:
+    async def main() -> None:
+        async with yard() as (room, agv, _):
+            agent = room.agent
+            goal = agent.command("nav.goto", {"x": 9.0, "y": 0.0})
+            await agent.until(lambda: agv.x > 0.3)
+            agv.deaf = True
+            agent.command("pause", {"id": goal})
+            await agent.rest(0.3)
+            agv.deaf = False
+            await agent.until(lambda: agv.paused, 1.0)
+            agent.command("resume", {"id": goal})
+            await agent.until(lambda: not agv.paused, 1.0)
+            agv.deaf = True
+            agent.stop()
+            await agent.rest(0.5)
+            agv.deaf = False
+            await agent.until(lambda: agv.paused and not agv.nodes, 1.5)
+
+    run(main(), virtual=True)
+
+
 @pytest.mark.parametrize("pressed", ["MANUAL", "AUTOACK", "something of 4.0"])
 def test_an_emergency_stop_pressed_at_the_agv_is_ours_too(pressed: str) -> None:
     async def main() -> None:

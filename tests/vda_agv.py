@@ -79,7 +79,7 @@ class Agv:
         kind = message.topic.rsplit("/", 1)[-1]
         body = json.loads(message.payload)
         try:
-            jsonschema.validate(body, FORMS[kind])
+            FORMS[kind].validate(body)
         except jsonschema.ValidationError as error:
             self.wrong.append(f"{kind}: {error.message}")
             return
@@ -236,7 +236,7 @@ class Agv:
             "version": "2.1.0", "manufacturer": MANUFACTURER, "serialNumber": SERIAL, **body,
         }  # fmt: skip
         if kind in FORMS and not self.unchecked:
-            jsonschema.validate(whole, FORMS[kind])
+            FORMS[kind].validate(whole)
         return json.dumps(whole).encode()
 
 

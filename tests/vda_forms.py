@@ -3,6 +3,8 @@ of the specification (VDA 5050 2.1.0, sections 6.6 to 6.15; github.com/VDA5050/V
 
 from typing import Any
 
+import jsonschema
+
 TEXT, NUMBER, WHOLE, FLAG = (
     {"type": "string"},
     {"type": "number"},
@@ -82,4 +84,5 @@ STATE = form(
      "paused": FLAG, "newBaseRequest": FLAG, "distanceSinceLastNode": NUMBER, "loads": many({}),
      "information": many({})},
 )  # fmt: skip
-FORMS = {"order": ORDER, "instantActions": INSTANT_ACTIONS, "connection": CONNECTION, "state": STATE}
+_FORMS = {"order": ORDER, "instantActions": INSTANT_ACTIONS, "connection": CONNECTION, "state": STATE}
+FORMS = {kind: jsonschema.Draft202012Validator(form) for kind, form in _FORMS.items()}

@@ -1,6 +1,7 @@
 """The foreign side of an adapter: its own link to the strange robot's broker, and what comes from there, decoded."""
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ import msgspec
 
 from embodied.link.link import Link
 from embodied.link.port import Dial, LinkBroken, LinkError, Message, Outgoing
-from embodied.node.adapters.mapping import Mapping
+from embodied.node.adapters.mapping import Mapping, MappingInvalid
 from streams.clock import MS, SECOND, Clock
 
 BYTES_MAX = 256 * 1024  # a factsheet of VDA 5050 is larger than a message of our contract may be
@@ -118,10 +119,15 @@ def decoded(payload: bytes) -> Any:
 
 
 def dial_to(mapping: Mapping, client_id: str) -> Dial:
-    """The way to the foreign broker that `mapping` names. Raises `LinkError` for a URL that is none."""
+    """The way to the foreign broker that `mapping` names. Raises `LinkError`, `MappingInvalid`."""
     from embodied.link.address import Address  # noqa: PLC0415 - with aiomqtt, which is heavy
     from embodied.link.mqtt import dial  # noqa: PLC0415
 
     how = mapping.transport
-    address = Address.parse(mapping.broker, protocol=how.protocol, ca=how.ca, cert=how.cert, key=how.key)
+    password = os.environ.get(how.password_env) if how.password_env else None
+    if how.password_env and password is None:
+        raise MappingInvalid(f"options.transport.password_env: the environment has no {how.password_env}.")
+    address = Address.parse(
+        mapping.broker, password=password, protocol=how.protocol, ca=how.ca, cert=how.cert, key=how.key
+    )
     return dial(address, client_id=client_id, keepalive_s=how.keepalive_s)

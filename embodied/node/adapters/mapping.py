@@ -27,11 +27,14 @@ class MappingInvalid(BodyError):
 
 
 class Transport(Struct, frozen=True, forbid_unknown_fields=True):
-    """How the foreign broker is spoken to. protocol: "auto" | "5" | "3.1.1";  qos: of what is sent"""
+    """How the foreign broker is spoken to. protocol: "auto" | "5" | "3.1.1"
+
+    password_env: the environment variable with its password, if that is not the one of our own broker
+    """
 
     protocol: Literal["auto", "5", "3.1.1"] = "auto"
     keepalive_s: Annotated[int, Meta(ge=1, le=600)] = 5
-    qos: Literal[0, 1] = 1
+    password_env: str = ""
     ca: str = ""
     cert: str = ""
     key: str = ""

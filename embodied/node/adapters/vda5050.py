@@ -150,7 +150,7 @@ class AgvDriver:
         ):
             self._asked = now
             self._agv.ask("stateRequest")
-        self._stray(now)
+        self._insist(now)
         own = (*((gone,) if gone else ()), *self._agv.troubles(), *self._warnings)
         return self._agv.readings.sensed(errors=own)
 
@@ -220,16 +220,23 @@ class AgvDriver:
             return f"the AGV has said nothing for {limit / SECOND:g} s{there}"
         return ""
 
-    def _stray(self, now: int) -> None:
-        """An order of ours that nobody wants any more and that the AGV still has: end it, once a second until it is.
+    def _insist(self, now: int) -> None:
+        """What was to rest and does not: say it again, twice a second. So a stop that was lost comes through.
 
-        That is how a cancellation that was lost, with the link or without, comes through.
+        That is an AGV that drives though we paused it, or that still has an order of ours which nobody wants: after a
+        cancellation that was lost, with the link or without.
         """
+        if now - self._urged < SECOND // 2:
+            return
         order = self._agv.state.get("orderId")
         ours = isinstance(order, str) and order.startswith(f"{self._boot}-")
-        if self._route is None and not self._acting and ours and not self._agv.idle and now - self._urged > SECOND:
+        stray = self._route is None and not self._acting and ours and not self._agv.idle
+        if stray or (self._ours and self._agv.driving):
             self._urged = now
-            self.brake(1, "nobody wants this order")
+            self.brake(1, "it was to rest")
+        elif self._task is not None and self._task.paused and self._agv.driving:
+            self._urged = now
+            self._agv.ask("startPause", first=True)
 
     def changed(self, connected: bool) -> None:
         """The link to its broker came or went: what the AGV does has to be asked."""
