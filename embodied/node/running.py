@@ -33,7 +33,7 @@ class KeysInvalid(BodyError):
 
 
 async def connect(profile: Profile, robot: str, clock: Clock, driver: str = "") -> tuple[Factsheet, Driver]:
-    """The driver of `profile`, or the one called "module:Class", made with the options as keywords; and its factsheet.
+    """The driver of `profile`, or the one called "module:Class", which is given the profile; and its factsheet.
 
     Raises `DriverMissing`, and what the driver's own making raises of `VisavisError`.
     """
@@ -60,9 +60,9 @@ def _own(name: str, profile: Profile) -> Any:
     if not callable(kind):
         raise DriverMissing(f"{name}: the module {module_name} has nothing called {class_name}.")
     try:
-        return kind(**profile.options)
+        return kind(profile)
     except TypeError as error:
-        raise DriverMissing(f"{name} cannot be made with the options of {profile.name}: {error}.") from error
+        raise DriverMissing(f"{name} cannot be made: it is called with the profile ({error}).") from error
 
 
 def _module(path: str, name: str) -> Any:
