@@ -41,12 +41,12 @@ def clocked(observation: Observation, rows: int, columns: int) -> Floats:
 
 
 class Script:
-    """Answers with `rows(observation)`, or refuses with its text; remembers what it was asked."""
+    """Answers with `answer(observation)`, or refuses with its text; remembers what it was asked."""
 
-    def __init__(self, rows: Callable[[Observation], Any] | None = None, wait: float = 0.0, **changed: Any) -> None:
+    def __init__(self, answer: Callable[[Observation], Any] | None = None, wait: float = 0.0, **changed: Any) -> None:
         self.spec = spec(**changed)
         self.asked: list[tuple[int, Floats | None, int, Stitch]] = []
-        self._rows, self._wait = rows, wait
+        self._answer, self._wait = answer, wait
 
     def infer(
         self, observation: Observation, previous: Floats | None, delay: int, stitch: Stitch = "replace"
@@ -54,9 +54,9 @@ class Script:
         self.asked.append((observation.t, previous, delay, stitch))
         if self._wait:
             threading.Event().wait(self._wait)
-        if self._rows is None:
+        if self._answer is None:
             return clocked(observation, self.spec.horizon, len(self.spec.action.names))
-        found = self._rows(observation)
+        found = self._answer(observation)
         if isinstance(found, str):
             raise ChunkRefused(found)
         return found  # type: ignore[no-any-return]

@@ -78,7 +78,7 @@ def drawn(least: int, most: int, seed: int = 0) -> Callable[[], int]:
 
 @pytest.mark.parametrize("latency", [40, 80, 120, 160, 200])
 def test_nothing_starves_and_each_row_is_for_its_instant(latency: int) -> None:
-    scene = Scene(Script(rows=None), latency=lambda: latency * MS).play(60)
+    scene = Scene(Script(), latency=lambda: latency * MS).play(60)
     counts = scene.executor.counts
     assert (counts.starved, counts.skipped, counts.late) == (0, 0, 0)
     first = next(n for n, tick in enumerate(scene.ticks) if tick.state == "moving")
@@ -89,7 +89,7 @@ def test_nothing_starves_and_each_row_is_for_its_instant(latency: int) -> None:
 
 
 def test_ten_minutes_with_a_latency_that_changes() -> None:
-    scene = Scene(Script(horizon=40), latency=drawn(40, 200)).play(600)
+    scene = Scene(Script(rows=40), latency=drawn(40, 200)).play(600)
     assert scene.executor.counts.starved == 0
     assert scene.executor.counts.moved > 29_900
     assert scene.executor.latency.p95 > 180 * MS

@@ -68,6 +68,9 @@ def data(samples: int, rows: int, seed: int) -> tuple[NDArray[np.float32], NDArr
     joints[:, :2] = reach(tool(joints) + random.normal(0, 0.006, (samples, 2)))  # so that it knows the way back
     joints[:, 2:5] += random.normal(0, 0.05, (samples, 3))
     joints[:, 5] += random.normal(0, 0.005, samples)
+    lost = random.random(samples) < 0.15  # the other joints are anywhere: they are brought back
+    joints[lost, 2:5] = random.uniform(-1.0, 1.0, (int(lost.sum()), 3))
+    joints[lost, 5] = random.uniform(0.0, 0.1, int(lost.sum()))
     turned = random.random(samples) < 0.1  # the goal has just changed sides
     goal[turned] = PLACES[(goal[turned, 1] < 0).astype(int)] + random.uniform(-0.015, 0.015, (int(turned.sum()), 2))
     chunks = plans(joints, goal, choose(tool(joints), goal, random), rows)

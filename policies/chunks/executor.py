@@ -162,8 +162,14 @@ class ChunkExecutor:
             return Tick(step, due, now, "waiting", None)
         self.counts.starved = course.starved
         if hunger * course.dt < starving <= course.hunger * course.dt:
-            self._tell("starving", f"no row of {self._policy.spec.name} for {course.hunger * course.dt // MS} ms")
+            self._tell("starving", self._hungry())
         return Tick(step, due, now, "starved", row.action, row.chunk, row.task)
+
+    def _hungry(self) -> str:
+        took, lasts = (self.latency.p95 or 0) // MS, self._horizon * self._course.dt // MS
+        said = f"no row of {self._policy.spec.name} for {self._course.hunger * self._course.dt // MS} ms"
+        # A chunk is executed while the next but one is inferred: below that it can never be in time.
+        return f"{said}: inference takes {took} ms, too long for chunks of {lasts} ms" if 2 * took > lasts else said
 
     def _low_on_rows(self) -> bool:
         took = self.latency.p95
