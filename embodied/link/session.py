@@ -11,6 +11,7 @@ For this it touches names of aiomqtt and paho that are theirs; `tests/test_link_
 """
 
 import asyncio
+import logging
 import socket
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -34,6 +35,8 @@ try:
 except ImportError as _error:
     raise DependencyMissing("aiomqtt", "robot", "a robot behind an MQTT broker") from _error
 
+_LOG = logging.getLogger("visavis.mqtt")
+_LOG.addHandler(logging.NullHandler())  # what matters is in our errors; who wants paho's words asks for them
 INBOX = 2048
 """Messages that came and were not read yet."""
 ANSWER_S = 4.0
@@ -48,12 +51,13 @@ class _Client(aiomqtt.Client):
     def __init__(self, address: Address, sock: socket.socket, keepalive_s: int, **options: Any) -> None:
         super().__init__(
             address.host, address.port, username=address.user or None, password=address.password,
-            timeout=1.5 * keepalive_s, keepalive=keepalive_s, **options,
+            timeout=1.5 * keepalive_s, keepalive=keepalive_s, logger=_LOG, **options,
         )  # fmt: skip
         self.came: deque[Message] = deque(maxlen=INBOX)
         self.news = asyncio.Event()
         self.missed = 0
         self.trouble = ""
+        self.told: int | None = None
         self.denied: dict[int, ReasonCode] = {}
         self._paho = cast(Any, self._client)
         self._paho._create_socket = lambda: sock
@@ -126,9 +130,29 @@ class _Client(aiomqtt.Client):
         super()._on_publish(client, userdata, mid, reason_code, properties)
 
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
+        if flags.is_disconnect_packet_from_server:
+            self.told = reason_code.value
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttCodeError(reason_code, "closed before the first answer"))
         super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        self._loop.add_writer(sock.fileno(), self._writable)  # at once: a little later the socket may be closed
+
+    def _on_socket_unregister_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        self._loop.remove_writer(sock.fileno())
+
+    def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
+        if sock.fileno() > -1:
+            self._loop.remove_writer(sock.fileno())
+        super()._on_socket_close(client, userdata, sock)
+
+    def _writable(self) -> None:
+        try:
+            self._client.loop_write()
+        except OSError as error:
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
 
     async def _misc_loop(self) -> None:
         while self._client.loop_misc() == paho.MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - paho looks at its clock then
@@ -271,16 +295,20 @@ class Session:
             )
         if code == 0x82 and self.version == "3.1.1":
             return VersionRefused(str(reasons.refusal(self._where, 0x84)))
-        hint = "" if self._address.tls else ": if this port is encrypted, write mqtts:// instead of mqtt://"
-        return Closed(f"{self._where} ended the connection before it answered{hint}")
+        hint = "if this port is encrypted, write mqtts:// instead of mqtt://"
+        if self._address.tls:
+            hint = "perhaps it wants a certificate of this client (cert, key), or another one"
+        return Closed(f"{self._where} ended the connection before it answered: {hint}")
 
     def _broken(self, error: BaseException | None) -> LinkError:
-        cause = self._open.end if self._open is not None else None
-        for each in (cause, error):
-            if isinstance(each, aiomqtt.MqttCodeError) and isinstance(each.rc, ReasonCode):
-                if each.rc.value == 0x8D:
-                    return LinkBroken(f"the broker {self._where} does not answer any more")
-                return reasons.refusal(self._where, each.rc.value)
+        if self._open is not None and self._open.told is not None:
+            return reasons.refusal(self._where, self._open.told)
+        ended = self._open.end if self._open is not None else None
+        if isinstance(ended, aiomqtt.MqttCodeError) and isinstance(ended.rc, ReasonCode) and ended.rc.value == 0x8D:
+            return LinkBroken(f"the broker {self._where} does not answer any more")
         if isinstance(error, aiomqtt.MqttError) and "timed out" in str(error):
             return LinkBroken(f"the broker {self._where} did not acknowledge in time")
-        return LinkBroken(f"the connection to the broker {self._where} is lost")
+        return LinkBroken(  # mosquitto 2.0.11 does not say that another took over, in neither version
+            f"the connection to the broker {self._where} is lost; if that happens again and again, "
+            f"another client may have the same id ({self._client_id!r})"
+        )
