@@ -13,6 +13,8 @@ Without --packages the two policies of examples/reach are trained first (torch, 
 import argparse
 import asyncio
 import math
+import subprocess
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -78,7 +80,8 @@ async def drive(
         return Observation(clock.now(), {"observation.state": state, "observation.environment_state": goal})
 
     def tick(tick: Tick) -> None:
-        found.late.append(tick.t - tick.due)
+        skipped = tick.step - before[-1].step - 1 if before else 0
+        found.late.append(tick.t - tick.due + skipped * policy.spec.dt)  # behind the step that should have come
         if before and before[-1].action is not None and tick.action is not None and tick.state == "moving":
             jump = float(np.abs(tick.action - before[-1].action).max())
             (found.jumps if tick.chunk != before[-1].chunk else found.steps).append(jump)
@@ -117,7 +120,8 @@ def wilson(hits: int, n: int) -> str:
 
 
 WAYS: tuple[tuple[str, Stitch, int], ...] = (
-    ("flow", "replace", 1), ("flow", "blend", 1), ("flow", "best_of", 8), ("flow", "forward", 1), ("flow", "forward", 8),
+    ("flow", "replace", 1), ("flow", "blend", 1), ("flow", "best_of", 8),
+    ("flow", "forward", 1), ("flow", "forward", 8),
     ("one_pass", "replace", 1), ("one_pass", "blend", 1),
 )  # fmt: skip
 HEAD = f"{'policy':10}{'stitch':12}{'step p95':>10}{'seam p50':>10}{'seam p95':>10}{'ratio':>7}"
@@ -198,16 +202,32 @@ def starvation(folder: Path, minutes: float) -> bool:
     return fine
 
 
+async def bare(seconds: float) -> list[float]:
+    """ms behind the deadline of each step of a loop that does nothing else: what this machine can do now."""
+    clock, late, step = Clock(), [], 0
+    while clock.now() < seconds * SECOND:
+        await clock.sleep_until(step * 20 * MS)
+        late.append((clock.now() - step * 20 * MS) / MS)
+        step = max(step + 1, clock.now() // (20 * MS))
+    return late
+
+
 def really(folder: Path, seconds: float) -> bool:
     """Whether in real time nothing starved and steps were in time."""
     print(f"\n{seconds:g} s of real time, {LEAST_MS} to {MOST_MS} ms really waited, guided")
+    floor = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.chunks", "--bare", str(seconds)], stdout=subprocess.PIPE, text=True
+    )  # beside it, in a process of its own
     policy = Slow(OnnxPolicy.load(folder / "flow"), 3)
-    found = run(drive(policy, "forward", 5, seconds=seconds, passes=10**9, latency=(0, 0), by_task=False))
+    with Stopwatch() as watch:
+        found = run(drive(policy, "forward", 5, seconds=seconds, passes=10**9, latency=(0, 0), by_task=False))
     counts, arm, late = found.counts, found.arm, [each / MS for each in found.late]
     print(f"starved {counts.starved} of {counts.moved + counts.starved} steps, skipped {counts.skipped}")
-    print(f"p95 of the latency {found.latency / MS:.0f} ms; steps come late by {spread(late, 'ms')}")
+    print(f"steps come late by {spread(late, 'ms')}; {watch.cpu / watch.wall * 100:.0f} % of a core")
+    print(f"bare loop beside   {floor.communicate()[0].strip()}")
+    print(f"p95 of the latency {found.latency / MS:.0f} ms")
     print(f"reached {wilson(arm.reached, arm.passes)}, crashed {arm.crashed} of {arm.passes}")
-    return counts.starved == 0 and percentile(late, 99) < 5
+    return counts.starved == 0 and counts.skipped == 0 and percentile(late, 99) < 5
 
 
 def main() -> None:
@@ -218,13 +238,21 @@ def main() -> None:
     parser.add_argument("--real", type=float, default=60, help="seconds")
     parser.add_argument("--passes", type=int, default=400)
     parser.add_argument("--plot", type=Path, help="a picture of the ways, to look at")
+    parser.add_argument("--bare", type=float, default=0, help="only a loop that does nothing, for so many seconds")
+    parser.add_argument("--only-real", action="store_true", help="only the part in real time")
     asked = parser.parse_args()
+    if asked.bare:
+        late = run(bare(asked.bare))
+        print(f"{spread(late, 'ms')}, skipped {round(asked.bare * 50) - len(late)}")
+        return
     print(machine("onnxruntime", "numpy", "torch"))
     with tempfile.TemporaryDirectory() as made:
         folder = asked.packages or Path(made)
         if asked.packages is None:
             for done in train(folder, Recipe()):
                 print(f"{done.folder.name}: {done.seconds:.0f} s, loss {done.loss:.5f}, parity {done.parity:.1e}")
+        if asked.only_real:
+            raise SystemExit(0 if really(folder, asked.real) else 1)
         costs(folder)
         every = compare(folder, asked.passes, by_task=True)
         if asked.plot:
