@@ -134,7 +134,7 @@ def connected(profile: Profile, driver: str = "") -> object:
     [
         ("nowhere_at_all:Robot", "there is no module nowhere_at_all"),
         ("json:Robot", "has nothing called Robot"),
-        ("json:JSONDecoder", "cannot be made with the options of p"),
+        ("json:JSONDecoder", "cannot be made: it is called with the profile"),
         ("rubbish", "is no driver: use simulated"),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_driver_that_cannot_be_had_is_told(driver: str, told: str) -> None:
 
 def test_a_class_that_is_no_driver_is_told_what_it_lacks() -> None:
     with pytest.raises(DriverMissing, match="it lacks sense, actuate, perform, brake"):
-        connected(profile_of({"driver": "simulated"}, "p"), "json:JSONDecoder")
+        connected(profile_of({"driver": "simulated"}, "p"), "builtins:id")
 
 
 def test_keys_come_from_a_file_of_ones_own_and_from_the_environment(tmp_path: Path) -> None:

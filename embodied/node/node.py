@@ -40,7 +40,6 @@ STEP = 20 * MS
 LATE = 200 * MS  # ns after which motor controllers stop by themselves
 REST_WITHIN = 2 * SECOND
 CLOSE_WITHIN = 2 * SECOND
-HANG_UP_WITHIN = 1_200 * MS  # a link says goodbye within a second
 
 
 class DriverFailed(BodyError):
@@ -101,7 +100,7 @@ class RobotNode:
                     await self._control(link)
                 finally:
                     await self._leave()
-                    await self._hang_up(link)
+                    link.cancel()
         except BaseExceptionGroup as several:
             raise next((e for e in several.exceptions if isinstance(e, BodyError)), several.exceptions[0]) from several
 
@@ -289,17 +288,6 @@ class RobotNode:
         finally:
             self._quietly_still()
             await self._close()
-
-    async def _hang_up(self, link: asyncio.Task[None]) -> None:
-        """End the link. Before Python 3.12 `wait_for` may swallow a cancellation: then it is asked again."""
-        for _ in range(3):
-            link.cancel()
-            async with asyncio.TaskGroup() as group:
-                waiting = group.create_task(self._clock.sleep_until(self._clock.now() + HANG_UP_WITHIN))
-                await asyncio.wait((link, waiting), return_when=asyncio.FIRST_COMPLETED)
-                waiting.cancel()
-            if link.done():
-                return
 
     def _roll_out(self) -> None:
         try:
