@@ -247,7 +247,7 @@ def test_a_long_text_goes_in_pieces_and_many_short_ones_within_the_rate() -> Non
 
 
 def test_pieces_end_with_sentences_where_they_can() -> None:
-    words = "aa bb. cc dd ee".split()
+    words = ["aa", "bb.", "cc", "dd", "ee"]
     assert list(pieces(words, 10)) == [["aa", "bb."], ["cc", "dd", "ee"]]
     assert list(pieces(["x" * 50, "y"], 10)) == [["x" * 50], ["y"]]
     assert [word for piece in pieces(TEXT.split(), 12) for word in piece] == TEXT.split()

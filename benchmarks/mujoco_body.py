@@ -1,0 +1,123 @@
+"""What the simulated robot with physics costs: steps, lidar, pictures, and control steps that come late, in real time.
+
+python -m benchmarks.mujoco_body [--seconds 40]
+"""
+
+import argparse
+import asyncio
+import statistics
+from time import perf_counter
+
+from embodied.node.mujoco_body import MujocoBody
+from embodied.node.mujoco_eye import Eye, EyeMissing
+from embodied.node.mujoco_world import World
+from embodied.node.profile import Profile
+from embodied.robot.decisions import Velocity
+from streams.clock import MS, SECOND, Clock, Stopwatch
+
+STEP = 20 * MS
+LATE = 10 * MS
+SIZES = ((160, 120), (320, 240), (640, 480))
+
+
+def row(what: str, here: str, contract: str) -> None:
+    """A line of the table."""
+    print(f"{what:<50}{here:>38}   {contract}")
+
+
+def physics() -> None:
+    """Steps and scans. Steps by CPU time too: the machine may be busy with something else."""
+    world = World()
+    with Stopwatch() as watch:
+        for _ in range(1000):
+            world.drive(Velocity(vx=0.3, wz=0.2))
+            world.step(4)
+    here = f"{4000 / watch.cpu:,.0f} ({4000 / watch.wall:,.0f} by the wall)"
+    row("physics, 5 ms steps a CPU second", here, "58,000-63,000 (arm and cube)")
+    times = []
+    for _ in range(2000):
+        begun = perf_counter()
+        world.scan(0)
+        times.append(perf_counter() - begun)
+    row("lidar, 90 rays, as a Scan (median)", f"{statistics.median(times) * 1e6:.0f} µs", "34 µs (mj_multiRay alone)")
+
+
+async def pictures() -> None:
+    """Of three sizes, from being asked for to the JPEG."""
+    clock = Clock()
+    for size, told in zip(SIZES, ("2.3 ms", "3.8 ms", "14.6 ms")):
+        begun = clock.now()
+        try:
+            eye = await Eye.open(World(), clock, size=size)
+        except EyeMissing as missing:
+            row("pictures", "none", str(missing))
+            return
+        made = (clock.now() - begun) / SECOND
+        times = []
+        for _ in range(40):
+            begun = clock.now()
+            await eye.draw()
+            times.append((clock.now() - begun) / MS)
+        await eye.close()
+        what = f"picture {size[0]}x{size[1]} as JPEG (median)"
+        here = f"{statistics.median(times):.1f} ms; context {made:.2f} s"
+        row(what, here, f"{told} without JPEG; context 0.1-0.9 s")
+
+
+async def empty(seconds: float) -> None:
+    """The same loop with nothing in it: what the machine does to it."""
+    clock = Clock()
+    late, due = [], clock.now()
+    for _ in range(round(seconds * 50)):
+        due += STEP
+        await clock.sleep_until(due)
+        late.append(clock.now() - due)
+    tell_late("with nothing to do", late)
+
+
+def tell_late(how: str, late: list[int]) -> None:
+    """How late the ticks were."""
+    many, p99 = sum(each > LATE for each in late), sorted(late)[len(late) * 99 // 100] / MS
+    here = f"{many}, p99 {p99:.1f} ms, max {max(late) / MS:.0f} ms"
+    row(f"late (> 10 ms) of {len(late)}, {how}", here, "0-4 of 2000, max 29 ms (with MQTT)")
+
+
+async def real_time(seconds: float, *, eye: bool) -> None:
+    """The loop of a node without its guards: sense, telemetry at 5 Hz, actuate, each 20 ms."""
+    clock = Clock()
+    world = World()
+    made = await Eye.open(world, clock) if eye else None
+    body = MujocoBody(Profile.load("mujoco"), world, eye=made)
+    late, pictures, due = [], 0, clock.now()
+    newest = None
+    for n in range(round(seconds * 50)):
+        due += STEP
+        await clock.sleep_until(due)
+        late.append(clock.now() - due)
+        body.sense(clock.now())
+        if n % 10 == 0:
+            before, newest = newest, body.channels(clock.now()).get("camera.front")
+            pictures += newest is not before
+        body.actuate(Velocity(vx=0.1, wz=0.5), {}, clock.now())
+    await body.close()
+    tell_late(f"{pictures / seconds:.1f} pictures a second" if eye else "without camera", late)
+
+
+def main() -> None:
+    """The table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=40.0)
+    seconds = parser.parse_args().seconds
+    row("", "here", "contract")
+    physics()
+    asyncio.run(pictures())
+    asyncio.run(empty(seconds))
+    asyncio.run(real_time(seconds, eye=False))
+    try:
+        asyncio.run(real_time(seconds, eye=True))
+    except EyeMissing as missing:
+        print(missing)
+
+
+if __name__ == "__main__":
+    main()
