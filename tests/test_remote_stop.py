@@ -90,7 +90,8 @@ def test_without_a_connection_it_is_told_at_once_and_tried_on() -> None:
             assert await halting < HALT_S
             here.broker.start()
             await here.until(lambda: here.sent("command", "stop"), 9)
-            await here.until(lambda: any("has stopped" in each.message for each in here.told.of(Recovered)), 3)
+            await here.until(lambda: any("has stopped" in each.message for each in here.told.of(Recovered)), 6)
+            assert here.robots["r1"].told["safety"].estop == "none"  # it answered as soon as it was back
             task.cancel()
 
     virtual(main)

@@ -71,13 +71,14 @@ class Stopping:
         self._latch = False
         self._began = self._next = self._until = 0
         self._sent: int | None = None
+        self._away = False
 
     def begin(self, reason: str, now: int, *, latch: bool = False) -> None:
         """Stop now; to say it again puts nothing off. latch: for good, until an operator resets it"""
         wire, self._until = self._wire, now + GIVE_UP
         if not self.active:
             self.active, self._latch, self._told = True, False, False
-            self._began, self._next, self._sent, self._estop = now, now, None, None
+            self._began, self._next, self._sent, self._estop, self._away = now, now, None, None, False
             self._command = Command(v=1, id=wire.new_id(), name="stop", sender=wire.agent, reply_to=wire.reply_to)
         self._latch, self._reason = self._latch or latch, reason[:100]
         self.step(now)
@@ -97,11 +98,16 @@ class Stopping:
         if self._seen(now):
             return
         wire = self._wire
-        if wire.connected and now >= self._next and self._command is not None:
+        if not wire.connected:
+            self._sent, self._away = None, True
+        elif now >= self._next and self._command is not None:
             self._next = now + EVERY
-            if wire.publish_stop(self._command) and self._sent is None:
+            # After the link was away it counts as said when the robot is back, too: it need not be stopped for good.
+            self._away = self._away and wire.watch.health(now) != "heard"
+            if wire.publish_stop(self._command) and self._sent is None and not self._away:
                 self._sent = now
-        if wire.connected and (self._latch or now - self._began >= ESCALATE):
+        unanswered = self._sent is not None and now - self._sent >= ESCALATE
+        if wire.connected and (self._latch or unanswered):
             self._shout(now)
         if not self._told and (not wire.connected or now - self._began >= LOUD):
             self._told = True
