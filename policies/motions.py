@@ -121,7 +121,7 @@ def report(done: Done, *, answer: bool) -> str:
     if done.status == "timeout":
         return f"{_failed(done)}: it took too long."
     # A detail with names or symbols in it is for the log, not for the ear.
-    detail = re.sub(r"^[A-Z]\w*: ", "", done.detail).rstrip(".")
+    detail = re.sub(r"^[A-Z]\w*: ", "", done.detail).partition(": ")[0].rstrip(".")
     return f"{_failed(done)}: {detail}." if _SPEAKABLE.fullmatch(detail) else f"{_failed(done)}."
 
 

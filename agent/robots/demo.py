@@ -39,8 +39,8 @@ LEAVE_S = 3.0  # how long the robot's program may take to say goodbye
 SCRIPT = (
     Cue("hello there", after_ms=800),
     Cue("go forward one meter"),
-    Cue("turn left"),
-    Cue("no the other way", when="moving", after_ms=1200),
+    Cue("turn around"),
+    Cue("no the other way", when="moving", after_ms=500),
     Cue("go forward two meters"),
     Cue("stop please", when="moving", after_ms=1800),
     Cue("come back", after_ms=1200),

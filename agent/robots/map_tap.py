@@ -39,4 +39,5 @@ class MapTap:
                     if told.pose is not None:
                         way.append(told.pose[:2])
                 case Outcome(action="Command") if state is not None:
-                    self._console.print(draw(state, way, fence, *self._size), markup=False, highlight=False)
+                    drawn = [line for line in draw(state, way, fence, *self._size).split("\n") if line.strip()]
+                    self._console.print("\n".join(drawn), markup=False, highlight=False)
