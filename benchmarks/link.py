@@ -66,7 +66,7 @@ async def round_trips(clock: Clock, qos: Literal[0, 1], clients: bool, broker_to
     try:
         async with (
             running(kind="mosquitto", nodelay=broker_too) as broker,
-            links(broker, clock, qos) as (asks, _, came),
+            links(broker, clock, qos) as (asks, _, _),
         ):
             arrived = asyncio.Event()
             asks._receive = lambda _, arrived=arrived: arrived.set()  # type: ignore[misc]

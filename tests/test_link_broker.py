@@ -1,6 +1,7 @@
 """The broker of our own: mosquitto, or amqtt in an environment of its own; addresses; access lists."""
 
 import asyncio
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -84,6 +85,27 @@ def test_mosquitto_listens_here_only_and_leaves_nothing(tmp_path: Path) -> None:
                 pass
 
     within(15, main())
+
+
+@needs_mosquitto
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv: apt install util-linux")
+def test_mosquitto_ends_with_a_program_that_is_killed() -> None:
+    program = (
+        "import asyncio\nfrom embodied.link.broker import running\nasync def main():\n"
+        "    async with running() as broker:\n        print(broker.port, flush=True)\n        await asyncio.sleep(60)\n"
+        "asyncio.run(main())\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        assert within(5, brokers._listens(port))
+        process.kill()
+
+    async def gone() -> bool:
+        await asyncio.sleep(0.5)
+        return not await brokers._listens(port)
+
+    assert within(5, gone())
 
 
 def test_without_mosquitto_what_it_would_be_needed_for_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

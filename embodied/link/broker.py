@@ -13,6 +13,7 @@ import os
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -158,7 +159,8 @@ async def running(
         if mosquitto is not None:
             config = folder / "mosquitto.conf"
             config.write_text("\n".join(configuration(chosen, config_lines, nodelay=nodelay)) + "\n")
-            broker = Broker("mosquitto", [str(mosquitto), "-c", str(config)], chosen, folder / "log")
+            command = [*_dying_with_us(), str(mosquitto), "-c", str(config)]
+            broker = Broker("mosquitto", command, chosen, folder / "log")
         else:
             python = await environment(cache)
             command = [str(python), "-I", str(HELPER), HOST, str(chosen)]
@@ -184,6 +186,12 @@ def configuration(port: int, more: Sequence[str] = (), *, nodelay: bool = True) 
     if not any(line.split()[:1] == ["allow_anonymous"] for line in more):
         lines.append("allow_anonymous true")
     return lines
+
+
+def _dying_with_us() -> list[str]:
+    """How to start a process that ends when this one does, even killed. Linux: setpriv(1), if it is there."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "KILL"] if setpriv and sys.platform == "linux" else []
 
 
 async def _listens(port: int) -> bool:

@@ -245,6 +245,7 @@ class Link:
             finally:
                 self._writing.discard(waiting.number)
             self._outbox.pop(lane, waiting.number)
+            _let_go()
 
     async def _write_newest(self, connection: Connection) -> None:
         news = self._news["newest"]
@@ -256,6 +257,7 @@ class Link:
                 continue
             await connection.publish(message)
             self.counts.sent += 1
+            _let_go()
 
     async def _leave(self, connection: Connection) -> None:
         """Cancelled: what waits first, then goodbye, as far as it goes in the time."""
@@ -301,6 +303,13 @@ class Link:
         self.counts.dropped += len(several)
         for each in several:
             self._lost(each)
+
+
+def _let_go() -> None:
+    """Who waits by `asyncio.wait_for` loses a cancellation that comes with the answer (Python 3.11)."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _worst(group: BaseExceptionGroup[LinkError]) -> LinkError:

@@ -14,7 +14,7 @@ import asyncio
 import logging
 import socket
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -111,6 +111,14 @@ class _Client(aiomqtt.Client):
         return self._disconnected.exception() if self._disconnected.done() else None
 
     # --- what aiomqtt does in its own way
+
+    async def _wait_for(self, fut: Awaitable[Any], timeout: float | None) -> Any:
+        """As aiomqtt's, without `asyncio.wait_for`: it loses a cancellation that comes with the answer (Python 3.11)."""
+        try:
+            async with asyncio.timeout(self.timeout if timeout is None else timeout):
+                return await fut
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
 
     def _on_log(self, client: Any, userdata: Any, level: int, text: str) -> None:
         if level == paho.MQTT_LOG_ERR:
