@@ -11,12 +11,13 @@ from embodied.node.node import RobotNode
 from embodied.robot.decisions import Effect, Heard, Sensed, Velocity
 from embodied.robot.factsheet import Capability, Factsheet, Limits, Tool
 from embodied.robot.guarded import Guarded
-from embodied.robot.settings import GuardSettings
 from embodied.robot.setpoints import Live
+from embodied.robot.settings import GuardSettings
 from embodied.robot.vocabulary import SECOND, StopCategory
 from streams.clock import Clock
 
 FLEET, ROBOT = "lab", "r1"
+STILL = Velocity()
 
 
 def number(low: float, high: float) -> dict[str, Any]:
@@ -171,7 +172,7 @@ def stops_gently(guarded: Guarded) -> None:
     drive, post = guarded.drive, guarded._post
     rolling: dict[str, Any] = {}
 
-    def slow(now: int, goal: str = "", wanted: Velocity = Velocity()) -> Velocity:
+    def slow(now: int, goal: str = "", wanted: Velocity = STILL) -> Velocity:
         asked = drive(now, goal, wanted)
         if not post.latch.latched:
             rolling.update(v=asked, until=now + SECOND // 2)

@@ -229,7 +229,7 @@ async def with_robot(tmp_path: Path, work: Callable[[str, Path], Awaitable[Any]]
         start = f"{command} >{tmp_path}/robot.log 2>&1 </dev/null & echo $! >{pid}\n"
         script = tmp_path / "restart.sh"
         script.write_text(f"test -f {pid} && kill -9 $(cat {pid})\nsleep 0.2\n{start}")
-        subprocess.run(["sh", str(script)], check=True)
+        subprocess.run(["sh", str(script)], check=True)  # noqa: ASYNC221 - it returns at once
         try:
             return await work(broker.url, pid)
         finally:
@@ -244,7 +244,8 @@ def test_the_command_on_a_real_robot_behind_a_real_broker(tmp_path: Path) -> Non
     chosen = ["presence.online", "freshness.late", "links.blackhole", "restarts.frozen", "restarts.boot"]
 
     async def work(url: str, pid: Path) -> tuple[int, str]:
-        words = [url, "--robot", ROBOT, "--fleet", FLEET, "--yes", "--pid", str(pid), "--json", str(tmp_path / "r.json"),
+        words = [url, "--robot", ROBOT, "--fleet", FLEET, "--yes", "--pid", str(pid),
+                 "--json", str(tmp_path / "r.json"),
                  "--restart-command", f"sh {tmp_path}/restart.sh"]  # fmt: skip
         for name in chosen:
             words += ["--only", name]
@@ -272,7 +273,8 @@ def test_a_trial_that_is_ended_leaves_the_robot_standing(tmp_path: Path) -> None
         words = [url, "--robot", ROBOT, "--fleet", FLEET, "--yes", "--only", "lease.expiry"]
         code = (
             "import sys; from tests.test_conformance import run\n"
-            f"try: sys.exit(run(*{words!r}))\nexcept KeyboardInterrupt as end: sys.exit(end.args[0] if end.args else 130)"
+            f"try: sys.exit(run(*{words!r}))\n"
+            "except KeyboardInterrupt as end: sys.exit(end.args[0] if end.args else 130)"
         )
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
         from embodied.link.address import Address

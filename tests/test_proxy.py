@@ -93,7 +93,7 @@ class Far:
 
     async def has(self, what: bytes, seconds: float = 2.0) -> bool:
         end = asyncio.get_running_loop().time() + seconds
-        while self.got != what and asyncio.get_running_loop().time() < end:
+        while self.got != what and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
         return self.got == what
 

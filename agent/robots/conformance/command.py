@@ -10,8 +10,8 @@ def add(commands: Commands) -> None:
     """Add the command with its options."""
     options = commands.add_parser(
         "conformance", help="try the promises of the robot contract on a robot: it moves, and is interfered with",
-        description="Misbehaves towards a robot on purpose, and reports what it did (docs/conformance.md). The robot moves.",
-        epilog="Exit codes: 0 all that was tried is kept; 1 a promise is broken; 2 an error, or the robot was not found. "
+        description="Misbehaves towards a robot on purpose, and reports what it did (docs/conformance.md).",
+        epilog="Exit codes: 0 what was tried is kept; 1 a promise is broken; 2 an error, or no robot was found. "
         "Passwords are in the environment: VISAVIS_MQTT_PASSWORD, VISAVIS_MQTT_OPERATOR_PASSWORD.",
     )  # fmt: skip
     options.add_argument("url", metavar="mqtt://HOST:PORT", help="mqtt:// or mqtts://, perhaps USER@HOST")
@@ -19,7 +19,7 @@ def add(commands: Commands) -> None:
     options.add_argument("--fleet", default="home", metavar="ID", help="its fleet (default: %(default)s)")
     options.add_argument("--yes", action="store_true", help="the room is clear: do not ask before the robot moves")
     options.add_argument("--only", action="append", default=[], metavar="NAME",
-                         help="only promises whose name begins so (repeatable), such as freshness or estop.reset")  # fmt: skip
+                         help="only promises whose name begins so, as estop.reset (repeatable)")  # fmt: skip
     options.add_argument("--list", action="store_true", help="name all promises, and try none")
     options.add_argument("--json", metavar="FILE", help="write the report for programs, too")
     options.add_argument("--speed", type=float, default=0.2, metavar="M/S", help="of the base (default: %(default)s)")

@@ -1,12 +1,14 @@
 """Promises: the life of a command, and what ends, holds and asks about one."""
 
+from itertools import pairwise
+
 from agent.robots.conformance.means import Errand
 from agent.robots.conformance.promises import Broken, NotTried, check, promise
 from agent.robots.conformance.stage import Stage, told
 from embodied.robot.reports import Happening, RobotState, Status
 from embodied.robot.vocabulary import MS, SECOND, TERMINAL
 
-_NEXT = {
+_NEXT: dict[str, set[str]] = {
     "accepted": {"running", "cancelled", "preempted", "expired", "failed"},
     "running": {"running", "paused", "cancelling", *TERMINAL} - {"rejected", "expired"},
     "paused": {"running", "paused", "cancelling", *TERMINAL} - {"rejected", "expired"},
@@ -25,8 +27,12 @@ async def _running(stage: Stage, errand: Errand, side: int = 1) -> str:
     return id
 
 
-@promise("commands.life", "a goal that can be done", "accepted within 200 ms, running (once a second at least, five "
-         "times at most), one end: succeeded; state.commands has it")  # fmt: skip
+@promise(
+    "commands.life",
+    "a goal that can be done",
+    "accepted within 200 ms, running (once a second at least, five "
+    "times at most), one end: succeeded; state.commands has it",
+)
 async def life(stage: Stage) -> str:
     """accepted → running → succeeded."""
     errand = await stage.errand()
@@ -42,11 +48,11 @@ async def life(stage: Stage) -> str:
     end = await stage.end(id, errand.capability.timeout_s + 2, "succeeded")
     await stage.wait(0.6)
     statuses = agent.diary.statuses(id)
-    for a, b in zip(statuses, statuses[1:]):
+    for a, b in pairwise(statuses):
         check(b.state in _NEXT.get(a.state, ()), f"{a.state} → {b.state}")
     check(sum(s.state in TERMINAL for s in statuses) == 1, "it ended more than once")
     running = [s.mono_ms for s in statuses if s.state == "running"]
-    gaps = [b - a for a, b in zip(running, running[1:])]
+    gaps = [b - a for a, b in pairwise(running)]
     check(max(gaps, default=0) <= 1300, f"nothing was told for {max(gaps, default=0)} ms")
     check(min(gaps, default=1000) >= 150, f"told again after {min(gaps, default=0)} ms")
     state = stage.second.diary.newest(RobotState)
@@ -55,8 +61,11 @@ async def life(stage: Stage) -> str:
     return f"accepted after {took:.1f} ms, {len(statuses)} statuses, {told(end)}"
 
 
-@promise("commands.cancel", "somebody without the lease cancels a running goal", "the cancel succeeds, the goal ends "
-         "cancelled, the robot rests")  # fmt: skip
+@promise(
+    "commands.cancel",
+    "somebody without the lease cancels a running goal",
+    "the cancel succeeds, the goal ends cancelled, the robot rests",
+)
 async def cancel(stage: Stage) -> str:
     """Cancel has its own answer."""
     errand = await stage.errand()
@@ -79,8 +88,11 @@ async def _rests(stage: Stage, start: int) -> str:
     return f"at rest after {((rest or start) - start) / SECOND:.2f} s" if stage.motion.places(start) else "at rest"
 
 
-@promise("commands.stop", "`stop`, malformed and without anything, by somebody without the lease, while a goal runs",
-         "the goal ends, the robot rests; setpoints and goals of before do not count")  # fmt: skip
+@promise(
+    "commands.stop",
+    "`stop`, malformed and without anything, by somebody without the lease, while a goal runs",
+    "the goal ends, the robot rests; setpoints and goals of before do not count",
+)
 async def stop(stage: Stage) -> str:
     """Never refused, not even for its form."""
     errand = await stage.errand()
@@ -97,8 +109,12 @@ async def stop(stage: Stage) -> str:
     return f"the goal {told(end)}, {await _rests(stage, start)}"
 
 
-@promise("commands.query", "`query` of a command that ended, and of one that never was", "its last status in the "
-         "result; null", moves=False)  # fmt: skip
+@promise(
+    "commands.query",
+    "`query` of a command that ended, and of one that never was",
+    "its last status in the result; null",
+    moves=False,
+)
 async def query(stage: Stage) -> str:
     """Nothing depends on one message."""
     id = stage.agent.command("no.such.thing")
@@ -130,8 +146,11 @@ async def pause(stage: Stage) -> str:
     return f"at rest while paused, then {told(end)}"
 
 
-@promise("commands.preempt", "a second goal while one runs that uses the same", "what `preempt` of the running one says: "
-         "replace, reject or queue")  # fmt: skip
+@promise(
+    "commands.preempt",
+    "a second goal while one runs that uses the same",
+    "what `preempt` of the running one says: replace, reject or queue",
+)
 async def preempt(stage: Stage) -> str:
     """A change of mind."""
     errand = await stage.errand()
@@ -152,8 +171,9 @@ async def preempt(stage: Stage) -> str:
     return f"the first {told(end)}, then the second {told(last)}"
 
 
-@promise("commands.instant", "something that is done at once and cannot harm, without lease and echo", "done",
-         moves=False)  # fmt: skip
+@promise(
+    "commands.instant", "something that is done at once and cannot harm, without lease and echo", "done", moves=False
+)
 async def instant(stage: Stage) -> str:
     """Risk 0 needs nothing."""
     if (found := stage.means.instant) is None:

@@ -31,15 +31,21 @@ async def _stopped(stage: Stage, payload: bytes) -> str:
     return f"at rest after {took:.2f} s and {way * 100:.1f} cm, told after {(latched - start) / SECOND:.2f} s; {seen}"
 
 
-@promise("estop.malformed", "bytes that mean nothing on estop/set, by somebody without a lease, while the agent drives on",
-         "latched, at rest within 0.25 s; setpoints go unheard")  # fmt: skip
+@promise(
+    "estop.malformed",
+    "bytes that mean nothing on estop/set, by somebody without a lease, while the agent drives on",
+    "latched, at rest within 0.25 s; setpoints go unheard",
+)
 async def malformed(stage: Stage) -> str:
     """Whatever comes there stops it."""
     return await _stopped(stage, b"\xffstop!")
 
 
-@promise("estop.latch", "a stop as the contract has it, five times; then goals, and wishes for the lease", "latched once, "
-         "with its source; estop_latched for all that moves")  # fmt: skip
+@promise(
+    "estop.latch",
+    "a stop as the contract has it, five times; then goals, and wishes for the lease",
+    "latched once, with its source; estop_latched for all that moves",
+)
 async def latch(stage: Stage) -> str:
     """It stays."""
     errand = await stage.errand()
@@ -60,8 +66,12 @@ async def latch(stage: Stage) -> str:
     return f"latched by {safety and safety.source}, goals and leases: estop_latched; {seen}"
 
 
-@promise("estop.reset", "resets with a wrong token, without the operator's proof, and then right, while the agent goes on "
-         "sending setpoints", "only the right one resets; nothing moves after it under the old lease")  # fmt: skip
+@promise(
+    "estop.reset",
+    "resets with a wrong token, without the operator's proof, and then right, while the agent goes on "
+    "sending setpoints",
+    "only the right one resets; nothing moves after it under the old lease",
+)
 async def reset(stage: Stage) -> str:
     """A reset permits, and restarts nothing."""
     await stage.stream()

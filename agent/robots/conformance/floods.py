@@ -1,6 +1,7 @@
 """Promises: somebody who floods it is refused, and the robot stays itself."""
 
 from collections import Counter
+from itertools import pairwise
 
 from agent.robots.conformance.promises import check, promise
 from agent.robots.conformance.stage import Stage, told
@@ -14,7 +15,7 @@ async def _alive(stage: Stage, start: int) -> str:
     check(status is not None and status.state == "succeeded", f"a query during the flood: {told(status)}")
     await stage.wait(0.5)
     beats = [t for t, _ in stage.second.diary.since(start, Heartbeat)]
-    gap = max((b - a for a, b in zip(beats, beats[1:])), default=SECOND * 9) / SECOND
+    gap = max((b - a for a, b in pairwise(beats)), default=SECOND * 9) / SECOND
     check(gap <= 0.5, f"no heartbeat for {gap:.2f} s")
     return f"a query was answered, heartbeats at most {gap:.2f} s apart"
 

@@ -12,8 +12,9 @@ NO_SUCH = "no.such.thing"
 Spoil: TypeAlias = Callable[[bytes], bytes]
 
 
-@promise("forms.answers", "ten commands it does not know, one after the other", "each is answered within 200 ms",
-         moves=False)  # fmt: skip
+@promise(
+    "forms.answers", "ten commands it does not know, one after the other", "each is answered within 200 ms", moves=False
+)
 async def answers(stage: Stage) -> str:
     """How long accepted or rejected takes, with the broker's part in it."""
     took = []
@@ -33,9 +34,12 @@ async def unknown(stage: Stage) -> str:
     return await stage.refused(await stage.agent.ask(NO_SUCH), "unknown_capability")
 
 
-@promise("forms.malformed", "a goal with NaN, Infinity, 1e999, numbers as text, unknown fields, a key twice, too deep, "
-         "too long, of version 2, cut in the middle, empty", "each is refused (rejected, schema; where no id can be read, an event), "
-         "nothing moves, the heart beats on")  # fmt: skip
+@promise(
+    "forms.malformed",
+    "a goal with NaN, Infinity, 1e999, numbers as text, unknown fields, a key twice, too deep, "
+    "too long, of version 2, cut in the middle, empty",
+    "each is refused (rejected, schema; where no id can be read, an event), nothing moves, the heart beats on",
+)
 async def malformed(stage: Stage) -> str:
     """Strict JSON."""
     errand = await stage.errand()
@@ -45,7 +49,7 @@ async def malformed(stage: Stage) -> str:
     for what, made in _spoilt(name).items():
         await stage.agent.pace()
         body = stage.agent.envelope(name, args)
-        payload = made(stage.agent.bytes(body))
+        payload = made(stage.agent.packed(body))
         sent = stage.now
         stage.agent.publish(stage.agent.topic("command", name), payload)
         await _refusal(stage, str(body["id"]), sent, what)
@@ -95,8 +99,11 @@ async def _refusal(stage: Stage, id: str, sent: int, what: str) -> None:
     await stage.wait(0.5)
 
 
-@promise("forms.setpoints", "setpoints with NaN, text, an absurd number, an unknown field, and without a lease field",
-         "none counts: nothing moves, and an event tells it")  # fmt: skip
+@promise(
+    "forms.setpoints",
+    "setpoints with NaN, text, an absurd number, an unknown field, and without a lease field",
+    "none counts: nothing moves, and an event tells it",
+)
 async def setpoints(stage: Stage) -> str:
     """The same for streams."""
     stream = await stage.stream()
@@ -110,7 +117,7 @@ async def setpoints(stage: Stage) -> str:
         agent.setpoint(stream.name, {**good, "nobody_knows_this": 1.0})
         agent.setpoint(stream.name, good, nobody_knows_this=1)
         agent.setpoint(stream.name, good, lease=token())
-        body = agent.bytes({"v": 1, "name": stream.name, "from": agent.name, "seq": 1000 + n, "args": good,
+        body = agent.packed({"v": 1, "name": stream.name, "from": agent.name, "seq": 1000 + n, "args": good,
                             "fresh": agent.diary.fresh, "lease": agent.lease})  # fmt: skip
         agent.publish(agent.topic("stream", stream.name), body[:-1] + b',"ttl_ms":NaN}', 0)
         await stage.wait(0.15)

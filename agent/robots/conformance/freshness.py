@@ -46,8 +46,12 @@ async def _goal(stage: Stage, fresh: Fresh | None, reason: str = "stale") -> str
     return f"{seen}, {await stage.still(start, 0.4, 'by it')}"
 
 
-@promise("freshness.recorded", "setpoints of 1 s are recorded, and played again 1.5 s later: as they were, and with new "
-         "numbers; a goal likewise, under a new id", "all refused, 0.0 cm")  # fmt: skip
+@promise(
+    "freshness.recorded",
+    "setpoints of 1 s are recorded, and played again 1.5 s later: as they were, and with new "
+    "numbers; a goal likewise, under a new id",
+    "all refused, 0.0 cm",
+)
 async def recorded(stage: Stage) -> str:
     """What was said once is not said again."""
     stream = await stage.stream()
@@ -79,8 +83,12 @@ async def _stood(stage: Stage) -> None:
         raise NotTried("it does not come to rest without setpoints (links.deadman), so that nothing can be told apart")
 
 
-@promise("freshness.late", "the agent drives, the network holds setpoints and renewals for 1.2 s, and lets them through while "
-         "the lease still lives", "at rest before; nothing held is done, 0.0 cm")  # fmt: skip
+@promise(
+    "freshness.late",
+    "the agent drives, the network holds setpoints and renewals for 1.2 s, and lets them through while "
+    "the lease still lives",
+    "at rest before; nothing held is done, 0.0 cm",
+)
 async def late(stage: Stage) -> str:
     """The lease alone would not have refused them."""
     stream = await stage.stream()
@@ -98,9 +106,12 @@ async def late(stage: Stage) -> str:
     return f"9 setpoints held for 1.2 s: {seen}"
 
 
-@promise("freshness.held", "the agent drives, the network holds all for 3 s while it goes on sending setpoints, goals and "
-         "renewals, then lets them through at once", "at rest before the release; every held command is refused, "
-         "0.0 cm moved after it")  # fmt: skip
+@promise(
+    "freshness.held",
+    "the agent drives, the network holds all for 3 s while it goes on sending setpoints, goals and "
+    "renewals, then lets them through at once",
+    "at rest before the release; every held command is refused, 0.0 cm moved after it",
+)
 async def held(stage: Stage) -> str:
     """The network that hangs, and comes back."""
     stream = await stage.stream()

@@ -6,8 +6,11 @@ from embodied.robot.reports import LeaseState
 from embodied.robot.vocabulary import SECOND
 
 
-@promise("lease.needed", "a goal without a lease, one with a lease that was made up, and setpoints likewise",
-         "rejected, no_lease; nothing moves")  # fmt: skip
+@promise(
+    "lease.needed",
+    "a goal without a lease, one with a lease that was made up, and setpoints likewise",
+    "rejected, no_lease; nothing moves",
+)
 async def needed(stage: Stage) -> str:
     """Whoever moves it has asked first."""
     errand = await stage.errand()
@@ -20,8 +23,12 @@ async def needed(stage: Stage) -> str:
     return f"no_lease, {await stage.still(start, 0.3, 'without a lease')}"
 
 
-@promise("lease.secret", "a lease is acquired", "its id is in the answer to its holder, and nowhere that others read",
-         moves=False)  # fmt: skip
+@promise(
+    "lease.secret",
+    "a lease is acquired",
+    "its id is in the answer to its holder, and nowhere that others read",
+    moves=False,
+)
 async def secret(stage: Stage) -> str:
     """Whoever knows it could write under it."""
     start = stage.now
@@ -36,8 +43,11 @@ async def secret(stage: Stage) -> str:
     return f"told to its holder alone; {stage.agent.name} on lease"
 
 
-@promise("lease.other", "a second agent, of the same rank, asks for it, and sends a goal with the holder's lease id",
-         "busy; rejected, no_lease; nothing moves")  # fmt: skip
+@promise(
+    "lease.other",
+    "a second agent, of the same rank, asks for it, and sends a goal with the holder's lease id",
+    "busy; rejected, no_lease; nothing moves",
+)
 async def other(stage: Stage) -> str:
     """An equal waits."""
     errand = await stage.errand()
@@ -51,8 +61,11 @@ async def other(stage: Stage) -> str:
     return f"busy, then no_lease; {await stage.still(start, 0.4, 'by somebody without the lease')}"
 
 
-@promise("lease.expiry", "the agent drives on, and beats on, but does not renew", "the lease ends after lease_ms; at rest; "
-         "setpoints and goals: no_lease")  # fmt: skip
+@promise(
+    "lease.expiry",
+    "the agent drives on, and beats on, but does not renew",
+    "the lease ends after lease_ms; at rest; setpoints and goals: no_lease",
+)
 async def expiry(stage: Stage) -> str:
     """It lives only as long as it is renewed."""
     await stage.stream()
@@ -93,8 +106,11 @@ async def release(stage: Stage) -> str:
     return f"the goal {told(end)}; then no_lease"
 
 
-@promise("lease.takeover", "a second agent asks for it with a higher rank, while a goal of the first runs",
-         "granted; the goal ends preempted; the first's next goal: no_lease")  # fmt: skip
+@promise(
+    "lease.takeover",
+    "a second agent asks for it with a higher rank, while a goal of the first runs",
+    "granted; the goal ends preempted; the first's next goal: no_lease",
+)
 async def takeover(stage: Stage) -> str:
     """operator > teleop > policy > model."""
     errand = await stage.errand()

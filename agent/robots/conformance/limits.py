@@ -34,8 +34,11 @@ async def goal(stage: Stage) -> str:
     return f"{seen}, {await stage.still(start, 0.4, 'by it')}"
 
 
-@promise("limits.stream", "setpoints of five times the highest speed, for 0.7 s", "clamped and told (limit_clamped); the "
-         "odometry never says more than v_max")  # fmt: skip
+@promise(
+    "limits.stream",
+    "setpoints of five times the highest speed, for 0.7 s",
+    "clamped and told (limit_clamped); the odometry never says more than v_max",
+)
 async def stream(stage: Stage) -> str:
     """Streams are clamped."""
     await stage.stream()

@@ -25,8 +25,11 @@ async def rests(stage: Stage, last: int, ttl: float = TTL) -> str:
     return f"{speed:.2f} m/s: at rest after {took:.2f} s and {way * 100:.1f} cm (of {most * 100:.1f})"
 
 
-@promise("links.deadman", "the agent drives, and sends no more setpoints (its heartbeat and lease go on)",
-         "at rest within ttl and braking: v·(ttl + 0.1 s) + v²/2a + 5 cm")  # fmt: skip
+@promise(
+    "links.deadman",
+    "the agent drives, and sends no more setpoints (its heartbeat and lease go on)",
+    "at rest within ttl and braking: v·(ttl + 0.1 s) + v²/2a + 5 cm",
+)
 async def deadman(stage: Stage) -> str:
     """A setpoint counts for its time to live."""
     await stage.stream()
@@ -47,8 +50,11 @@ async def blackhole(stage: Stage) -> str:
     return await rests(stage, last)
 
 
-@promise("links.silent", "the agent's heartbeat ends while a goal runs (the lease is renewed on)", "after link_ms the goal "
-         "does what its on_link_loss says")  # fmt: skip
+@promise(
+    "links.silent",
+    "the agent's heartbeat ends while a goal runs (the lease is renewed on)",
+    "after link_ms the goal does what its on_link_loss says",
+)
 async def silent(stage: Stage) -> str:
     """A frozen agent renews nothing; a half dead one might."""
     errand = await stage.errand()

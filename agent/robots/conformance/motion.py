@@ -1,6 +1,7 @@
 """How far a robot went and when it came to rest, from what it says of itself: odometry, or the positions of joints."""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 from agent.robots.conformance.diary import Diary
@@ -12,7 +13,7 @@ NOISE = 0.005  # m: what odometry may wander at rest
 
 
 class Place(NamedTuple):
-    """t: when it was true, ns of our clock;  x, y: m;  yaw: rad;  speed: m/s, of the base's rim, so that turning counts."""
+    """t: when it was true, ns of our clock;  x, y: m;  yaw: rad;  speed: m/s, of the rim: turning counts."""
 
     t: int
     x: float
@@ -60,10 +61,10 @@ class Motion:
         places = [p for p in self.places(since) if until is None or p.t <= until]
         way = sum(
             math.hypot(b.x - a.x, b.y - a.y) + abs(math.remainder(b.yaw - a.yaw, math.tau)) * self._radius
-            for a, b in zip(places, places[1:])
+            for a, b in pairwise(places)
         )
         joints = [values for t, values in self.joints(since) if until is None or t <= until]
-        ways = (sum(abs(b[n] - a[n]) for a, b in zip(joints, joints[1:]) if n in a and n in b)
+        ways = (sum(abs(b[n] - a[n]) for a, b in pairwise(joints) if n in a and n in b)
                 for n in (joints[0] if joints else ()))  # fmt: skip
         return max([way, *ways])
 
@@ -73,7 +74,7 @@ class Motion:
         return max((p.speed for p in places), default=0.0)
 
     def straight(self, since: int) -> float:
-        """The highest speed of the base's middle, m/s, as the places say: over a tenth of a second, for arrivals jitter."""
+        """The highest speed of the base's middle, m/s, as it says, and as its places do over 0.1 s."""
         told = [(o.mono_ms / 1000, o) for _, o in self._diary.since(since, Odometry)]
         said = max((math.hypot(o.vx, o.vy) for _, o in told), default=0.0)
         gone = 0.0
@@ -96,7 +97,7 @@ class Motion:
     def period(self) -> float:
         """Seconds between two places, as they come."""
         times = [t for t, _ in self._diary.since(0, Odometry)][-50:]
-        gaps = sorted(b - a for a, b in zip(times, times[1:]))
+        gaps = sorted(b - a for a, b in pairwise(times))
         return gaps[len(gaps) // 2] / SECOND if gaps else 0.1
 
 

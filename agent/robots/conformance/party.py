@@ -91,7 +91,7 @@ class Party:
         }  # fmt: skip
         return {key: value for key, value in body.items() if value is not None}
 
-    def bytes(self, body: Any) -> bytes:
+    def packed(self, body: Any) -> bytes:
         """Encoded, and sealed if this party has a key."""
         payload = encode(body)
         return seal(payload, self._key) if self._key else payload
@@ -99,7 +99,7 @@ class Party:
     def command(self, name: str, args: Mapping[str, Any] | None = None, **fields: Any) -> str:
         """Send a command. Returns its id."""
         body = self.envelope(name, args, **fields)
-        self.publish(self.topic("command", name), self.bytes(body))
+        self.publish(self.topic("command", name), self.packed(body))
         return str(body["id"])
 
     async def ask(self, name: str, args: Mapping[str, Any] | None = None, **fields: Any) -> Status | None:
@@ -120,7 +120,7 @@ class Party:
             "v": 1, "name": name, "from": self.name, "seq": self._seq, "args": dict(args), "ttl_ms": 500,
             "fresh": self.diary.fresh, "lease": self.lease or "none", "origin": {"source": "policy"}, **fields,
         }  # fmt: skip
-        payload = self.bytes({key: value for key, value in body.items() if value is not None})
+        payload = self.packed({key: value for key, value in body.items() if value is not None})
         self.publish(self.topic("stream", name), payload, 0)
         return payload
 
@@ -138,7 +138,7 @@ class Party:
             "v": 1, "id": f"{self._session}-{self._count}", "from": self.name, "op": op, "rank": rank,
             "lease": self.lease if op != "acquire" else None, "fresh": self.diary.fresh, **fields,
         }  # fmt: skip
-        payload = self.bytes({key: value for key, value in body.items() if value is not None})
+        payload = self.packed({key: value for key, value in body.items() if value is not None})
         self.publish(self.topic("lease/set"), payload)
         answer = await self.diary.status(str(body["id"]), ANSWER)
         if answer is not None and answer.state == "succeeded":
@@ -180,7 +180,7 @@ class Party:
                     "v": 1, "id": f"{self._session}-{self._count}", "from": self.name, "op": "renew",
                     "lease": self.lease, "fresh": self.diary.fresh,
                 }  # fmt: skip
-                self.publish(self.topic("lease/set"), self.bytes(body))
+                self.publish(self.topic("lease/set"), self.packed(body))
 
     def _presence(self, state: Any) -> Outgoing:
         body = encode(AgentConnection(state, self._session))

@@ -1,6 +1,7 @@
 """Promises: it is there, it says what it is, and it goes on saying so."""
 
 import json
+from itertools import pairwise
 
 from agent.robots.conformance.promises import Broken, check, promise
 from agent.robots.conformance.stage import Stage
@@ -11,8 +12,12 @@ from embodied.robot.schema_files import published
 from embodied.robot.vocabulary import MS, SECOND
 
 
-@promise("presence.online", "nothing: a new client listens", "connection is retained: online, with the boot of the "
-         "heartbeats, and a version of the contract", moves=False)  # fmt: skip
+@promise(
+    "presence.online",
+    "nothing: a new client listens",
+    "connection is retained: online, with the boot of the heartbeats, and a version of the contract",
+    moves=False,
+)
 async def online(stage: Stage) -> str:
     """Presence is what the broker keeps."""
     kept = [e for e in stage.agent.diary.entries if e.topic.channel == "connection"]
@@ -26,8 +31,13 @@ async def online(stage: Stage) -> str:
     return f"online, boot {said.boot}, proto {said.proto}"
 
 
-@promise("presence.factsheet", "nothing: a new client listens", "factsheet is retained, valid against the published "
-         "schema, does not contradict itself, and has a version that is understood", moves=False)  # fmt: skip
+@promise(
+    "presence.factsheet",
+    "nothing: a new client listens",
+    "factsheet is retained, valid against the published "
+    "schema, does not contradict itself, and has a version that is understood",
+    moves=False,
+)
 async def factsheet(stage: Stage) -> str:
     """The announcement can be believed."""
     kept = [e for e in stage.agent.diary.entries if e.topic.channel == "factsheet"]
@@ -48,7 +58,7 @@ async def factsheet(stage: Stage) -> str:
 
 
 def _against_schema(document: object) -> str:
-    """What is wrong with it; "" if nothing is, or if the package that knows schemas is not here (decoding is as strict)."""
+    """What is wrong with it; "" if nothing is, or if the package for it is not here (decoding is as strict)."""
     try:
         import jsonschema  # type: ignore[import-untyped, unused-ignore]  # noqa: PLC0415
     except ImportError:
@@ -58,8 +68,12 @@ def _against_schema(document: object) -> str:
     return "" if found is None else f"{found.json_path}: {found.message}"
 
 
-@promise("presence.heartbeat", "nothing, for 2 s", "heartbeats at the rate of the factsheet (± 25 %), one boot, beat and "
-         "mono_ms rising", moves=False)  # fmt: skip
+@promise(
+    "presence.heartbeat",
+    "nothing, for 2 s",
+    "heartbeats at the rate of the factsheet (± 25 %), one boot, beat and mono_ms rising",
+    moves=False,
+)
 async def heartbeat(stage: Stage) -> str:
     """The pulse."""
     start = stage.now
@@ -69,13 +83,17 @@ async def heartbeat(stage: Stage) -> str:
     rate = len(beats) / 2.0
     check(abs(rate - hz) <= max(0.25 * hz, 1), f"{rate:g} a second, {hz:g} are announced")
     check(len({beat.boot for beat in beats}) == 1, "the boot changed")
-    rising = all(a.beat < b.beat and a.mono_ms < b.mono_ms for a, b in zip(beats, beats[1:]))
+    rising = all(a.beat < b.beat and a.mono_ms < b.mono_ms for a, b in pairwise(beats))
     check(rising, "beat or mono_ms did not rise")
     return f"{rate:g} a second"
 
 
-@promise("presence.state", "a lease is acquired and released; then nothing for 6 s", "state within 0.5 s of the change, "
-         "and every 5 s without one", moves=False)  # fmt: skip
+@promise(
+    "presence.state",
+    "a lease is acquired and released; then nothing for 6 s",
+    "state within 0.5 s of the change, and every 5 s without one",
+    moves=False,
+)
 async def state(stage: Stage) -> str:
     """An agent that was away learns all."""
     start = stage.now

@@ -6,8 +6,11 @@ from embodied.robot.reports import Happening
 from embodied.robot.vocabulary import TERMINAL
 
 
-@promise("repetition.same", "a goal whose bytes come three times at once, and once more after its end",
-         "done once: one beginning, one end; each later one gets the last status again")  # fmt: skip
+@promise(
+    "repetition.same",
+    "a goal whose bytes come three times at once, and once more after its end",
+    "done once: one beginning, one end; each later one gets the last status again",
+)
 async def same(stage: Stage) -> str:
     """Same id, same bytes."""
     errand = await stage.errand()
@@ -15,7 +18,7 @@ async def same(stage: Stage) -> str:
     agent = stage.agent
     await agent.pace()
     body = agent.envelope(errand.capability.name, errand.args(errand.little, 1))
-    id, payload, topic = str(body["id"]), agent.bytes(body), agent.topic("command", errand.capability.name)
+    id, payload, topic = str(body["id"]), agent.packed(body), agent.topic("command", errand.capability.name)
     start = stage.now
     for _ in range(3):
         agent.publish(topic, payload)
@@ -52,8 +55,11 @@ async def other(stage: Stage) -> str:
     return f"{seen}, {await stage.still(start, 0.4, 'by it')}"
 
 
-@promise("repetition.order", "setpoints to stand, then older ones (lower seq) to drive", "the older ones do not count; "
-         "an event says out_of_order")  # fmt: skip
+@promise(
+    "repetition.order",
+    "setpoints to stand, then older ones (lower seq) to drive",
+    "the older ones do not count; an event says out_of_order",
+)
 async def order(stage: Stage) -> str:
     """The newest wins, not the last to arrive."""
     stream = await stage.stream()

@@ -7,8 +7,11 @@ from embodied.robot.reports import Connection
 from embodied.robot.vocabulary import SECOND
 
 
-@promise("restarts.frozen", "the robot's program is frozen for 2 s (SIGSTOP), while setpoints and goals are sent to it",
-         "on waking nothing of it is done: refused, 0.0 cm")  # fmt: skip
+@promise(
+    "restarts.frozen",
+    "the robot's program is frozen for 2 s (SIGSTOP), while setpoints and goals are sent to it",
+    "on waking nothing of it is done: refused, 0.0 cm",
+)
 async def frozen(stage: Stage) -> str:
     """Its own clock has gone on."""
     if stage.program.freeze is None or stage.program.thaw is None:
@@ -38,8 +41,11 @@ async def frozen(stage: Stage) -> str:
     return f"{len(ids)} goals and 20 setpoints: refused, moved {way * 100:.1f} cm"
 
 
-@promise("restarts.retained", "a command that the broker keeps (retained), done once; then the robot is restarted",
-         "it is not done again")  # fmt: skip
+@promise(
+    "restarts.retained",
+    "a command that the broker keeps (retained), done once; then the robot is restarted",
+    "it is not done again",
+)
 async def retained(stage: Stage) -> str:
     """A broker hands old commands to who comes new."""
     await _restartable(stage)
@@ -57,7 +63,7 @@ async def retained(stage: Stage) -> str:
     body = agent.envelope(name, args)
     id = str(body["id"])
     # To who is subscribed already it is news, and may be done; who starts anew has no memory of that.
-    agent.publish(topic, agent.bytes(body), retain=True)
+    agent.publish(topic, agent.packed(body), retain=True)
     await stage.end(id, 15.0)
     await stage.wait(0.2)  # its end is told twice
     try:
@@ -73,8 +79,11 @@ async def retained(stage: Stage) -> str:
     return f"{name}: not done"
 
 
-@promise("restarts.boot", "the robot's program is ended roughly and started again", "connection says lost (its will), then "
-         "online with a new boot; the lease and what echoes the old boot are void")  # fmt: skip
+@promise(
+    "restarts.boot",
+    "the robot's program is ended roughly and started again",
+    "connection says lost (its will), then online with a new boot; the lease and what echoes the old boot are void",
+)
 async def boot(stage: Stage) -> str:
     """A new life."""
     await _restartable(stage)

@@ -15,6 +15,9 @@ PATIENCE = 150.0  # s for one promise, a restart included
 LEAVE = 12.0  # s to leave the robot standing
 
 
+UNTOUCHED = Program()
+
+
 class Trial:
     """All that stays the same from promise to promise.
 
@@ -24,7 +27,7 @@ class Trial:
 
     def __init__(
         self, agent: tuple[Dial, str, bytes], second: tuple[Dial, str, bytes], wire: Wire, clock: Clock, *, fleet: str,
-        robot: str, program: Program = Program(), operator_key: bytes = b"", speed: float = 0.2, rank: Rank = "policy",
+        robot: str, program: Program = UNTOUCHED, operator_key: bytes = b"", speed: float = 0.2, rank: Rank = "policy",
     ) -> None:  # fmt: skip
         self._agent, self._second, self._wire, self.clock = agent, second, wire, clock
         self._fleet, self._robot, self._program = fleet, robot, program

@@ -264,7 +264,7 @@ def token() -> str:
     return secrets.token_hex(6)
 
 
-def told(status: Status | None | list[Any]) -> str:
+def told(status: Status | list[Any] | None) -> str:
     """A status in words."""
     if not isinstance(status, Status):
         return "no answer"

@@ -30,7 +30,8 @@ from streams.errors import VisavisError
 OPERATOR_PASSWORD = "VISAVIS_MQTT_OPERATOR_PASSWORD"
 OK, BROKEN, ERROR = 0, 1, 2
 WARNING = (
-    "The robot will move: it drives and turns a little, about {speed:g} m/s, and up to its highest speed for half a second.\n"
+    "The robot will move: it drives and turns a little, about {speed:g} m/s, and for half a second as fast "
+    "as it can.\n"
     "Clear 1 m around it and keep its emergency stop within reach: what is tried here is how it fails."
 )
 
@@ -113,7 +114,8 @@ async def _try(
     async with _spoilt(ours, arguments.agent, time) as (through, wire):
         trial = Trial(
             (through, arguments.agent, _key(arguments.agent_key, "--agent-key")),
-            (dial(second, client_id=arguments.operator), arguments.operator, _key(arguments.operator_seal, "--operator-seal")),
+            (dial(second, client_id=arguments.operator), arguments.operator,
+             _key(arguments.operator_seal, "--operator-seal")),
             wire, time, fleet=arguments.fleet, robot=arguments.robot, program=meddle,
             operator_key=_key(arguments.operator_key, "--operator-key"), speed=arguments.speed, rank=arguments.rank,
         )  # fmt: skip
