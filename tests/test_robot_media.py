@@ -262,8 +262,9 @@ GOOD = sound(tone(0, 640), 16_000, 0)
 
 @pytest.mark.parametrize(
     "values",
-    [{}, {**GOOD, "pcm": "AAAA"}, {**GOOD, "pcm": "AA"}, {**GOOD, "pcm": 3}, {**GOOD, "rate": 8000}, {**GOOD, "start": -1},
-     {**GOOD, "start": 1.5}, {**GOOD, "start": True}, {**GOOD, "start": 2**60}, {**GOOD, "pcm": "A" * 100_000}],
+    [{}, {**GOOD, "pcm": "AAAA"}, {**GOOD, "pcm": "AA"}, {**GOOD, "pcm": 3}, {**GOOD, "rate": 8000},
+     {**GOOD, "start": -1}, {**GOOD, "start": 1.5}, {**GOOD, "start": True}, {**GOOD, "start": 2**60},
+     {**GOOD, "pcm": "A" * 100_000}],
 )  # fmt: skip
 def test_what_is_no_sound_is_counted_and_nothing_else(values: dict[str, Any]) -> None:
     async def main() -> None:

@@ -181,7 +181,7 @@ def test_a_robot_that_is_not_there_fails_is_told_once_and_is_told_to_be_back() -
             for id in (2, 3):
                 outcome = await s.say(id=id)
                 assert (outcome.status, outcome.result) == ("failed", "")
-            assert [fault.error for fault in s.of(Fault)] == ["RobotSilent"]
+            assert [fault.error for fault in s.of(Fault)] == ["RobotMute"]
             s.broker.release("r1")
             await s.wait(6)
             last = await s.say("back again", id=4)

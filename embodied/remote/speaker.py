@@ -72,7 +72,7 @@ class RobotSpeech:
     `cut` tells the robot to end it, and the `Say` ends when the robot has told how much was heard, or after 0.6 s with
     what was known. `pause` asks the robot to hold, if its `say` can be paused (else it says the piece under way to its
     end: a sentence or two) and begins nothing new. A robot that does not take a `Say` ends it as "failed", with a
-    `Fault` "RobotSilent" for the first of them, and `Recovered` when it speaks again. A `Say` that is only sound of a
+    `Fault` "RobotMute" for the first of them, and `Recovered` when it speaks again. A `Say` that is only sound of a
     model that speaks (no text) cannot be said by a robot, and fails. Cancelling `perform` returns what was heard by
     then.
     """
@@ -228,7 +228,7 @@ class RobotSpeech:
         spoken.failure = f"{self._client.robot} did not say it: {reason}"
         if not self._silent:
             self._silent = True
-            self._publish(Fault(self.name, "RobotSilent", spoken.failure))
+            self._publish(Fault(self.name, "RobotMute", spoken.failure))
         return True
 
     # --- what the robot tells
