@@ -113,7 +113,7 @@ class _Client(aiomqtt.Client):
     # --- what aiomqtt does in its own way
 
     async def _wait_for(self, fut: Awaitable[Any], timeout: float | None) -> Any:
-        """As aiomqtt's, without `asyncio.wait_for`: it loses a cancellation that comes with the answer (Python 3.11)."""
+        """As aiomqtt's, without `wait_for`: that loses a cancellation that comes with an answer (Python 3.11)."""
         try:
             async with asyncio.timeout(self.timeout if timeout is None else timeout):
                 return await fut
