@@ -134,6 +134,8 @@ async def _serve(arguments: argparse.Namespace, profile: "Profile", address: Any
     finally:
         if watchdog:
             watchdog.close()
+        if audit:
+            audit.close()
         if arguments.show:
             print()  # noqa: T201
     return 128 + signalled[0] if signalled else 0

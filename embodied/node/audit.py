@@ -9,6 +9,7 @@ import msgspec
 
 from embodied.errors import BodyError
 from embodied.robot.decisions import Note
+from embodied.robot.reports import Diagnostic
 from streams.clock import SECOND, Clock
 
 WAITING_MAX = 20_000
@@ -46,34 +47,43 @@ class AuditLog:
             return
         self._waiting.append(note)
 
+    def diagnose(self) -> tuple[Diagnostic, ...]:
+        """For `diag`: whether it can be written."""
+        return (Diagnostic("audit", 2 if self.failure else 0, self.failure, {"dropped": self.dropped}),)
+
     async def run(self) -> None:
         """Write until cancelled; then the rest."""
         try:
             while True:
                 await self._clock.sleep_until(self._clock.now() + EVERY)
-                lines = self._lines()
-                if lines:
-                    await asyncio.get_running_loop().run_in_executor(None, self._write, lines)
+                notes = self._taken()
+                if notes or self.dropped != self._told:
+                    await asyncio.get_running_loop().run_in_executor(None, self._write, notes)
         finally:
-            self._write(self._lines())
+            self.close()
 
-    def _lines(self) -> bytes:
-        lines = [_line({**msgspec.to_builtins(note)}) for note in self._waiting]
+    def close(self) -> None:
+        """Write what is left. Idempotent."""
+        self._write(self._taken())
+
+    def _taken(self) -> list[Note]:
+        notes = list(self._waiting)
         self._waiting.clear()
-        if self.dropped != self._told:
-            lines.append(_line({"t": self._clock.now(), "dropped": self.dropped}))
-            self._told = self.dropped
-        return b"".join(lines)
+        return notes
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, notes: list[Note]) -> None:
+        lines = [_line(msgspec.to_builtins(note)) for note in notes]
+        dropped = self.dropped
+        if dropped != self._told:
+            lines.append(_line({"t": self._clock.now(), "dropped": dropped}))
         if not lines:
             return
         try:
-            self._append(lines)
-            self.failure = ""
+            self._append(b"".join(lines))
+            self.failure, self._told = "", dropped
         except OSError as error:
             self.failure = f"{self.path}: {error.strerror}"
-            self.dropped += lines.count(b"\n")
+            self.dropped += len(notes)
 
     def _append(self, lines: bytes) -> None:
         if self.path.exists() and self.path.stat().st_size + len(lines) > self._limit:

@@ -79,7 +79,7 @@ class RobotNode:
         self._failure: DriverFailed | None = None
         self._last_words: list[Tell] = []
         self._late = self._late_most = self._unsaid = 0
-        self._diag_due = self._gave = 0
+        self._diag_due = self._trouble_due = self._gave = 0
         self._group: asyncio.TaskGroup | None = None
         will = self._outgoing(self.guarded.will())
         self.link = Link(
@@ -132,13 +132,22 @@ class RobotNode:
         self._tasks.inform(self.sensed, now)
         await asyncio.sleep(0)  # the tasks take their step, so that their wishes are of now
         self._move()
-        if self.link.connected:
-            self._tell_all(self._channels.told(self.sensed, now))
-        if now >= self._diag_due:
-            self._diag_due = now + SECOND
-            self._diagnose()
+        self._report(now)
         if self._failure is not None:
             raise self._failure
+
+    def _report(self, now: int) -> None:
+        """Telemetry, and once a second how the parts are: an error there is told, and stops nothing."""
+        try:
+            if self.link.connected:
+                self._tell_all(self._channels.told(self.sensed, now))
+            if now >= self._diag_due:
+                self._diag_due = now + SECOND
+                self._diagnose()
+        except Exception as error:  # noqa: BLE001 - a driver's `channels` or `diagnose`
+            if now >= self._trouble_due:
+                self._trouble_due = now + SECOND
+                self._event("warning", f"the driver failed where it reports: {type(error).__name__}: {error}")
 
     def _move(self) -> None:
         """What is wished, held back by the guards, to the motors."""
@@ -256,7 +265,11 @@ class RobotNode:
             "loop", 1 if late > LATE / MS else 0, f"late by {late:.0f} ms" if late > LATE / MS else "in time",
             {"late_ms": round(late, 1), "late_times": count, "tasks": len(self._tasks), "unsaid": self._unsaid},
         )  # fmt: skip
-        told = [loop, *(self._driver.diagnose() if isinstance(self._driver, Diagnosed) else ())]
+        told = [loop]
+        parts: tuple[Any, ...] = (self._driver, self._audit)
+        for part in parts:
+            if isinstance(part, Diagnosed):
+                told.extend(part.diagnose())
         self._tell(Tell(robot_topic(self.fleet, self.robot, "diag"), told, 0))
 
     # --- the end
