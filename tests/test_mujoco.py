@@ -264,6 +264,24 @@ def test_without_opengl_it_says_so_and_goes_on(monkeypatch: pytest.MonkeyPatch) 
     run(main(), virtual=True)
 
 
+def test_a_camera_that_fails_does_not_stop_the_robot() -> None:
+    class Broken:
+        def draw(self) -> "asyncio.Future[bytes]":
+            done: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            done.set_exception(OSError("the card has gone"))
+            return done
+
+    async def main() -> None:
+        eye: Any = Broken()
+        body = MujocoBody(Profile.load("mujoco"), World(), eye=eye)
+        for n in range(30):
+            body.channels(n * 20 * MS)
+            sensed = body.sense(n * 20 * MS)
+        assert sensed.errors == ("no camera: OSError: the card has gone",) and body.channels(0) == {}
+
+    run(main(), virtual=True)
+
+
 def test_options_are_read_strictly() -> None:
     with pytest.raises(ProfileInvalid, match="camra"):
         run(connect_with({"options.camra": True}), virtual=True)

@@ -111,8 +111,9 @@ class MujocoBody:
     async def close(self) -> None:
         """Give back the GL context. Idempotent."""
         self.world.drive(Velocity())
-        if self.eye is not None:
-            await self.eye.close()
+        eye, self.eye = self.eye, None
+        if eye is not None:
+            await eye.close()
 
     # --- inside
 
@@ -132,6 +133,10 @@ class MujocoBody:
         drawing = self._drawing
         if drawing is not None and drawing.done():
             self._drawing = None
+            if (error := drawing.exception()) is not None:  # a camera that fails is no reason to stop driving
+                self.blind, self._seen = f"{type(error).__name__}: {error}", {}
+                return
+            self.blind = ""
             values = picture(drawing.result())
             self._seen = {f"camera.{CAMERA}": values} if values is not None else {}
         if self.eye is not None and self._drawing is None and 0 < self._draw_at <= now:
