@@ -171,6 +171,10 @@ def test_by_hand_nobody_drives_it() -> None:
             assert (await room.agent.ended(goal))["reason"] == "mode"
             assert not agv.nodes
             assert (await room.agent.ended(room.agent.command("nav.goto", {"x": 1.0, "y": 0.0})))["reason"] == "mode"
+            said = len(agv.got)
+            agv.by_hand = 0.3  # a person drives it away: nobody says a word
+            await room.agent.rest(5.0)
+            assert room.node.sensed.velocity.vx == 0.3 and len(agv.got) == said
 
     run(main(), virtual=True)
 

@@ -46,7 +46,7 @@ class Agv:
         self.paused = self.frozen = self.unchecked = False
         self.estop, self.mode, self.field = "NONE", "AUTOMATIC", False
         self.refuse, self.deaf, self.stuck, self.fails, self.every = "", False, False, set[str](), 0.2
-        self.base_max = 0.0
+        self.base_max = self.by_hand = 0.0
         self.wrong: list[str] = []
         self.got: list[tuple[str, dict[str, Any]]] = []
         self.initialised = True
@@ -156,7 +156,7 @@ class Agv:
     # --- what it does
 
     def _step(self, dt: float) -> None:
-        self.speed = 0.0
+        self.speed = self.by_hand
         target = next((node for node in self.nodes if node["released"]), None)
         if (
             self.paused

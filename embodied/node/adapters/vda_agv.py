@@ -71,6 +71,11 @@ class Agv:
         return self.state.get("driving") is True
 
     @property
+    def by_hand(self) -> bool:
+        """Whether a person has taken it over: then what it drives is not ours to end."""
+        return self.state.get("operatingMode") in ("MANUAL", "SERVICE", "TEACHIN")
+
+    @property
     def reached(self) -> int:
         """The sequenceId of the last node that it has come to, -1 if that is not known."""
         found = self.state.get("lastNodeSequenceId")

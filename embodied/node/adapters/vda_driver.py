@@ -175,7 +175,7 @@ class AgvDriver:
         That is an AGV that drives though we paused it, or that still has an order of ours which nobody wants: after a
         cancellation that was lost, with the link or without.
         """
-        if now - self._urged < SECOND // 2:
+        if now - self._urged < SECOND // 2 or self._agv.by_hand:
             return
         order = self._agv.state.get("orderId")
         ours = isinstance(order, str) and order.startswith(f"{self._boot}-")
