@@ -21,13 +21,18 @@ class RobotLine(NamedTuple):
 
 
 class _Robot(Struct):
-    """What is known of one: gone (m) and turned (rad) since it was attached; halting: when it was told to stop, gone"""
+    """What is known of one.
+
+    gone (m), turned (rad): since it was attached;  halting: when it was told to stop, and gone by then
+    heard: it has been heard at all
+    """
 
     told: Attached | None = None
     state: BodyState | None = None
     gone: float = 0.0
     turned: float = 0.0
     halting: tuple[int, float] | None = None
+    heard: bool = False
 
 
 class _Deed(Struct):
@@ -107,8 +112,8 @@ class RobotLines:
         before, robot.state = robot.state, state
         self._count(robot, before, state)
         lines = []
-        link = "heard" if before is None else before.link
-        if state.link != link:
+        heard, robot.heard = robot.heard, robot.heard or state.link == "heard"
+        if heard and before is not None and state.link != before.link:  # at first it is not heard yet
             lines.append(_LINKS[state.link](state.where))
         if state.estop != ("none" if before is None else before.estop):
             if state.estop == "latched":

@@ -112,11 +112,13 @@ def test_without_a_robot_the_panel_stays_away(room: Room, open_page: Open) -> No
 
 def test_where_it_is_and_how_it_stands_is_seen_and_read(room: Room, open_page: Open) -> None:
     robot = PaperRobot(there=False)
+    robot.change(link="unknown")
     robot.change(pose=(1.25, -0.5, 1.5707), guards=("obstacle",))
     page = open_page(room(robot))
     expect(page.locator("#robot")).to_be_hidden()
     robot.there = True
     expect(page.locator("#robot")).to_be_visible()
+    robot.change(link="heard")
     state = page.locator("#robot-state")
     for text in (
         "Linkheard",
@@ -153,7 +155,7 @@ def test_where_it_is_and_how_it_stands_is_seen_and_read(room: Room, open_page: O
     expect(page.locator("#map .scale text")).to_have_text("1 m")
     page.click("#map-more")
     expect(page.locator("#map .scale text")).to_have_text("2 m")
-    assert page.locator("#map .names text").all_text_contents() == ["x", "y"]
+    assert page.locator("#map .compass text").all_text_contents() == ["x", "y"]
     robot.change(link="suspended", errors=("motor hot",), battery=None, holder="")
     expect(state).to_contain_text("not heard for half a second")
     expect(state).to_contain_text("Errorsmotor hot")
@@ -163,6 +165,7 @@ def test_where_it_is_and_how_it_stands_is_seen_and_read(room: Room, open_page: O
     expect(words).to_have_text("It does not say where it is.")
     expect(page.locator("#by-hand")).to_be_disabled()
     expect(page.locator("#captions")).to_contain_text("robot7 is not heard any more")
+    expect(page.locator("#captions")).not_to_contain_text("again")  # at first it had not been heard yet
     robot.change(link="heard", pose=(0.0, 0.0, 0.0))
     expect(page.locator("#captions")).to_contain_text("robot7 is heard again")
 

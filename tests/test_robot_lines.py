@@ -138,6 +138,13 @@ def test_a_robot_that_is_lost_guards_and_hands_are_told() -> None:
     assert told(1600, PERCEPT, Steered(by="console", robot="robot7")) == []
 
 
+def test_a_robot_that_was_not_heard_yet_is_not_lost() -> None:
+    told = Told()
+    assert told(0, FEEDBACK, state(link="unknown")) == []
+    assert told(1, FEEDBACK, state()) == []
+    assert told(2, FEEDBACK, state(link="unknown")) == ["body: robot7 is LOST: what became of its commands is unknown"]
+
+
 def test_what_the_simulated_base_does_is_told_as_before() -> None:
     told = Told()
     told(0, ACTION, Command("move", {"distance_m": 1.0}, id=1))

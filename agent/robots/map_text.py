@@ -31,8 +31,8 @@ def draw(
 
     The robot is an arrow with its heading ("■" while its stop is latched), "·" where it was, "#" the fence, "x" what it
     must not enter, "+" the origin. All of the way is in the picture; the fence as far as there is room. The last two
-    lines have the scale and where it is. What is no number, or a thousand
-    kilometres away, is left out.
+    lines have the scale and where it is. What is no number, or a
+    thousand kilometres away, is left out.
 
     way, fence, keep_out: (x, y) in m;  width, height: of the picture, at least 12 and 5 are drawn
     """

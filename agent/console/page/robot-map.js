@@ -9,7 +9,7 @@ export class RobotMap {
   #svg;
   #world = make("g", { class: "world" });
   #grid = make("path", { class: "grid" });
-  #axes = make("path", { class: "axes" });
+  #origin = make("path", { class: "origin" });
   #fence = make("polygon", { class: "fence" });
   #out = make("g", {});
   #way = make("polyline", { class: "way" });
@@ -17,7 +17,7 @@ export class RobotMap {
   #body = make("circle", { class: "body", r: 0.2 });
   #nose = make("path", { class: "nose" });
   #scale = make("g", { class: "scale" });
-  #names = make("g", { class: "names" });
+  #compass = make("g", { class: "compass" });
   #middle = { x: 0, y: 0 };
   #turned = null; // rad, counted on beyond a whole turn, so that it turns the shorter way
   #span = 1;
@@ -27,8 +27,10 @@ export class RobotMap {
     this.#svg = svg;
     svg.setAttribute("viewBox", "-50 -50 100 100");
     this.#robot.append(this.#body, this.#nose);
-    this.#world.append(this.#grid, this.#fence, this.#out, this.#axes, this.#way, this.#robot);
-    svg.append(this.#world, this.#scale, this.#names);
+    this.#world.append(this.#grid, this.#fence, this.#out, this.#origin, this.#way, this.#robot);
+    this.#compass.append(make("path", { d: "M-41 45H-33V37M-39 43L-41 45L-39 47M-35 39L-33 37L-31 39" }));
+    this.#compass.append(make("text", { x: -33, y: 34 }, "x"), make("text", { x: -44.5, y: 45 }, "y"));
+    svg.append(this.#world, this.#scale, this.#compass);
   }
 
   /** More or less of the world; -1, 1. */
@@ -68,16 +70,14 @@ export class RobotMap {
     const lines = [];
     for (let each = -far; each <= far; each += step) lines.push(`M${-far} ${each}H${far}M${each} ${-far}V${far}`);
     set(this.#grid, "d", lines.join(""));
-    const long = this.span / 8;
-    const tip = long / 5;
-    set(this.#axes, "d", `M${-long} 0H0V${-long}M${-tip} ${tip - long}L0 ${-long}L${tip} ${tip - long}M${tip - long} ${-tip}L${-long} 0L${tip - long} ${tip}`);
+    const arm = this.span / 40;
+    set(this.#origin, "d", `M${-arm} 0H${arm}M0 ${-arm}V${arm}`);
     set(this.#fence, "points", (told?.fence ?? []).map(([x, y]) => at(x, y)).join(" "));
     this.#out.replaceChildren(...(told?.keep_out ?? []).map((area) => make("polygon", { class: "out", points: area.map(([x, y]) => at(x, y)).join(" ") })));
     set(this.#body, "r", radius);
     set(this.#nose, "d", `M0 ${-radius * 1.6}L${radius * 0.55} ${-radius * 0.15}H${-radius * 0.55}Z`);
     const bar = this.span / 4;
     this.#scale.replaceChildren(make("path", { d: "M20 44v2H45v-2" }), make("text", { x: 32.5, y: 43 }, bar < 1 ? `${bar * 100} cm` : `${bar} m`));
-    this.#names.replaceChildren(make("text", { class: "x" }, "x"), make("text", { class: "y" }, "y"));
   }
 
   #follow([x, y], jump) {
@@ -87,11 +87,6 @@ export class RobotMap {
     const scale = 100 / this.span;
     const { x: mx, y: my } = this.#middle;
     this.#world.style.transform = `scale(${scale}) translate(${my}px, ${mx}px)`;
-    const long = this.span / 8;
-    const [xName, yName] = this.#names.children;
-    for (const [name, place] of [[xName, [my, mx - long * 1.25]], [yName, [my - long * 1.25, mx]]]) {
-      name.style.transform = `translate(${place[0] * scale}px, ${place[1] * scale}px)`;
-    }
   }
 }
 

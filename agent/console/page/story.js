@@ -121,7 +121,7 @@ export class Story {
 
   #attached({ t, where, model }) {
     if (this.#stood.has(where)) return false;
-    this.#stood.set(where, "heard");
+    this.#stood.set(where, "");
     this.#note(t, `${where} is attached${model ? `: ${model}` : ""}`, "work");
     return true;
   }
@@ -129,9 +129,10 @@ export class Story {
   /** Told when it changes: stopped for good, not heard, free and heard again. */
   #stands({ t, where, link, estop }) {
     const now = estop === "latched" ? "latched" : link === "unknown" ? "unknown" : "heard";
-    const before = this.#stood.get(where) ?? "heard";
-    if (now === before) return false;
+    const before = this.#stood.get(where) ?? "";
+    if (now === before || (!before && now === "unknown")) return false; // at first it is not heard yet
     this.#stood.set(where, now);
+    if (!before && now === "heard") return false;
     const told = { latched: "is stopped, and stays so until an operator resets it", unknown: "is not heard any more", heard: before === "latched" ? "may move again" : "is heard again" };
     this.#note(t, `${where} ${told[now]}`, now === "heard" ? "work" : "alarm");
     return true;
