@@ -1,76 +1,37 @@
-"""One robot as one agent sees it: what was heard of it, what may be asked of it now, and what became of what was asked.
+"""One robot, for one agent to ask something of: what may be asked now, and that it gets there.
 
 The robot enforces. What is here knows, fails early, and says what it does not know.
 """
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
-from embodied.link.port import LinkError, Message, Outgoing
+from embodied.link.port import Outgoing
 from embodied.remote.agent_link import AgentLink
-from embodied.remote.capabilities import fit
-from embodied.remote.errands import Errand, Errands
-from embodied.remote.leasing import Leasehold
+from embodied.remote.errands import Errand
+from embodied.remote.known import Known
 from embodied.remote.steering import Steering
 from embodied.remote.stopping import Stopping
 from embodied.robot.arguments import Refusal
-from embodied.robot.budget import Budget
 from embodied.robot.codec import encode
-from embodied.robot.consent import Consents
 from embodied.robot.decisions import Sensed, Velocity
-from embodied.robot.errors import FactsheetInvalid, Malformed
-from embodied.robot.factsheet import Factsheet, compatible
-from embodied.robot.messages import Command, EstopSet, Fresh, LeaseSet, Origin, Setpoint
+from embodied.robot.errors import Malformed
+from embodied.robot.messages import Command, EstopSet, LeaseSet, Origin, Setpoint
 from embodied.robot.properties import properties
-from embodied.robot.proposing import Health, Proposer, Watch
-from embodied.robot.reports import (
-    Connection,
-    Happening,
-    Heartbeat,
-    LeaseState,
-    Odometry,
-    RobotState,
-    Safety,
-    Status,
-    Telemetry,
-)
+from embodied.robot.reports import Status
 from embodied.robot.seal import seal
-from embodied.robot.topics import DELIVERY, Channel, Topic, robot_topic
+from embodied.robot.topics import DELIVERY, Channel, robot_topic
 from embodied.robot.vocabulary import SECOND, Source
 
 VALID = SECOND
 """What moves something and could not be sent by then is not sent: the robot would call it stale."""
 IDLE = 60 * SECOND
 """A lease that nothing was done with for so long is given back."""
-FACTSHEETS = SECOND
-"""Between two that are read."""
-CHANNELS = 32
-_GONE = {"offline": "has said goodbye", "lost": "has lost its connection", "sleeping": "sleeps"}
-_STILL = 0.02  # m/s and rad/s, of odometry
 
 
-class Listener(Protocol):
-    """Told what is new; on the loop, and may not wait or raise."""
-
-    def attached(self, factsheet: Factsheet) -> None:
-        """The robot was found, or told of itself anew; only what can be used is in it."""
-
-    def happened(self, event: Happening) -> None:
-        """An event of the robot."""
-
-    def fault(self, error: str, message: str) -> None:
-        """Something is wrong; told once."""
-
-    def recovered(self, message: str) -> None:
-        """It is right again."""
-
-    def ticked(self, now: int) -> None:
-        """Time went on, or something has changed."""
-
-
-class RobotClient:
+class RobotClient(Known):
     """Robot `robot`, over `link`, to which it adds itself.
 
     watch: what was heard;  factsheet: of what can be used, None before it was found or when it cannot be used
@@ -79,60 +40,10 @@ class RobotClient:
     """
 
     def __init__(self, link: AgentLink, robot: str) -> None:
-        self.link, self.robot = link, robot
-        self.agent, self.rank = link.config.agent, link.config.rank
-        self.reply_to = link.reply_to
-        self.watch = Watch()
-        self.factsheet: Factsheet | None = None
-        self.proposer: Proposer | None = None
-        self.state: RobotState | None = None
-        self.safety: Safety | None = None
-        self.odometry: Odometry | None = None
-        self.telemetry: dict[str, Telemetry] = {}
-        self.lease = Leasehold(self.agent, link.new_id)
-        self.errands = Errands()
+        super().__init__(link, robot)
         self.stopping, self.steering = Stopping(self, robot), Steering(self, robot)
-        self.rests_since: int | None = None
-        self.rests_until = 0
-        self._listeners: list[Listener] = []
-        self._consents, self._budget = Consents(link.consent_key), Budget()
-        self._raw: Factsheet | None = None
-        self._waiting: Factsheet | None = None
-        self._read_at: int | None = None
-        self._odometry_at = self._used = 0
-        self._seq = 0
-        self._after: int | None = None
-        self._faults: set[str] = set()
-        self._presence = ""
+        self._used = self._seq = 0
         link.add(self)
-
-    def listen(self, listener: Listener) -> None:
-        """Tell `listener`, too."""
-        self._listeners.append(listener)
-
-    # --- how it stands
-
-    @property
-    def connected(self) -> bool:
-        """Whether the broker is reached; that says nothing of the robot."""
-        return self.link.connected
-
-    @property
-    def fresh(self) -> Fresh | None:
-        """The newest heartbeat."""
-        return self.watch.fresh
-
-    @property
-    def health(self) -> Health:
-        """Whether the robot is heard."""
-        return self.watch.health(self._now()) if self.connected else _worse(self.watch.health(self._now()))
-
-    @property
-    def pose(self) -> tuple[float, float, float] | None:
-        """x, y (m), heading (rad), if it is known of the last second."""
-        found = self.odometry
-        old = found is None or self._now() - self._odometry_at > SECOND
-        return None if old or found is None else (found.x, found.y, found.yaw)
 
     def why_not(self, *, moves: bool) -> str:
         """Why nothing can be asked of it just now, in words that can be said; "" if it can. moves: what moves it"""
@@ -259,46 +170,7 @@ class RobotClient:
         """See `StopWire`."""
         return self._publish("estop/set", message, first=True, keep=False)
 
-    def loud(self, error: str, message: str) -> None:
-        """Tell a person that something is wrong."""
-        for each in self._listeners:
-            each.fault(error, message)
-
-    def calm(self, message: str) -> None:
-        """Tell that it is right again."""
-        for each in self._listeners:
-            each.recovered(message)
-
     # --- Ears
-
-    def hear(self, topic: Topic, message: Message) -> None:
-        """See `Ears`."""
-        now = self._now()
-        match topic.channel:
-            case "factsheet":
-                if (sheet := self.link.read(message, Factsheet)) is not None:
-                    self._waiting = sheet
-                    self._read_factsheet(now)
-            case "state":
-                if (state := self.link.read(message, RobotState)) is not None:
-                    self._stated(state, now)
-            case "safety":
-                if (safety := self.link.read(message, Safety)) is not None:
-                    self.safety = safety
-                    if not message.retained:
-                        self.watch.safety(safety)
-            case "lease":
-                if (lease := self.link.read(message, LeaseState)) is not None:
-                    self._leased(lease)
-            case "connection":
-                if (connection := self.link.read(message, Connection)) is not None:
-                    self.watch.connection(connection)
-                    self._presence = connection.state
-            case _ if not message.retained:  # nothing else is kept: it is old, or somebody's mischief
-                self._news(topic, message, now)
-            case _:
-                self.link.malformed += 1
-        self._tell(now)
 
     def answered(self, status: Status) -> bool:
         """See `Ears`."""
@@ -329,137 +201,12 @@ class RobotClient:
             del self.watch.open[id]
         self._tell(now)
 
-    def changed(self, connected: bool) -> None:
-        """See `Ears`."""
-        if connected:
-            self.errands.check()
-            self._well("link", "the broker is reached again.")
-        self._tell(self._now())
-
-    def troubled(self, error: LinkError) -> None:
-        """See `Ears`."""
-        self._wrong(type(error).__name__, str(error), "link")
-
     def parting(self) -> Iterable[Outgoing]:
         """See `Ears`."""
         wish = self.lease.release()
         return () if wish is None else (self._outgoing("lease/set", wish),)
 
-    # --- what came
-
-    def _news(self, topic: Topic, message: Message, now: int) -> None:
-        read = self.link.read
-        if topic.channel == "heartbeat":
-            if (beat := read(message, Heartbeat)) is not None:
-                self._beat(beat, now)
-        elif topic.channel == "status":
-            if (status := read(message, Status)) is not None:
-                self._status(status, now)
-        elif topic.channel == "event":
-            if (event := read(message, Happening)) is not None:
-                for each in self._listeners:
-                    each.happened(event)
-        elif topic.channel == "telemetry" and topic.name == "odom":
-            if (odometry := read(message, Odometry)) is not None:
-                self._moved(odometry, now)
-        elif topic.channel == "telemetry":
-            telemetry = read(message, Telemetry)
-            if telemetry is not None and (topic.name in self.telemetry or len(self.telemetry) < CHANNELS):
-                self.telemetry[topic.name] = telemetry
-
-    def _beat(self, beat: Heartbeat, now: int) -> None:
-        before = self.watch.boot
-        self.watch.beat(beat, now)
-        if self.watch.boot != before:
-            self.lease.forget()
-            self.telemetry.clear()
-            self._after = self.odometry = None
-            lost = self.errands.died()
-            if before:
-                gone = f" {lost} of its commands failed by it." if lost else ""
-                self.loud("RobotRestarted", f"{self.robot} has started anew.{gone}")
-        self._health(now)
-
-    def _status(self, status: Status, now: int) -> bool:
-        self.watch.status(status)
-        if self.stopping.heard(status, now):
-            if self.watch.fresh is not None:  # what was said before the stop moves nothing after it
-                self._after = self.watch.fresh.beat + 2
-            return True
-        return self.errands.heard(status, now)
-
-    def _stated(self, state: RobotState, now: int) -> None:
-        if self.watch.boot and state.boot != self.watch.boot:
-            return  # the retained one of a robot that has started anew
-        self.state = state
-        self._leased(state.lease)
-        if self.watch.boot:
-            for status in state.commands:
-                self._status(status, now)
-
-    def _moved(self, odometry: Odometry, now: int) -> None:
-        self.odometry, self._odometry_at = odometry, now
-        still = max(abs(odometry.vx), abs(odometry.vy), abs(odometry.wz)) < _STILL
-        self.rests_until = now
-        if not still:
-            self.rests_since = None
-        elif self.rests_since is None:
-            self.rests_since = now
-
-    def _leased(self, lease: LeaseState) -> None:
-        taker = self.lease.told(lease)
-        if taker:
-            self._wrong(
-                "LeaseTaken", f"{taker} moves {self.robot} now, as {lease.rank}; we move it again when they let go."
-            )
-        elif not self.lease.taken:
-            self._well("LeaseTaken", f"nobody else moves {self.robot} any more.")
-
-    def _told_lease(self) -> None:
-        if self.lease.held:
-            self._well("LeaseTaken", f"we may move {self.robot} again.")
-
-    def _read_factsheet(self, now: int) -> None:
-        sheet = self._waiting
-        if sheet is None or (self._read_at is not None and now - self._read_at < FACTSHEETS and self._raw is not None
-                             and sheet.boot == self._raw.boot):  # fmt: skip
-            return
-        self._waiting = None
-        if sheet == self._raw:
-            return
-        self._raw, self._read_at = sheet, now
-        self.factsheet = self.proposer = None
-        if not compatible(sheet):
-            self._wrong("VersionMismatch", f"{self.robot} speaks {_word(sheet.proto)} of the contract, not 1.x.")
-            return
-        usable, unfit = fit(sheet)
-        try:
-            proposer = Proposer(
-                usable, fleet=self.link.config.fleet, agent=self.agent, consents=self._consents, budget=self._budget
-            )
-        except FactsheetInvalid as error:
-            self._wrong("FactsheetInvalid", f"{self.robot} cannot be used: {error}")
-            return
-        proposer.watch = self.watch
-        self.factsheet, self.proposer = usable, proposer
-        self._well("VersionMismatch", f"{self.robot} speaks the contract's version 1 now.")
-        self._well("FactsheetInvalid", f"{self.robot} told of itself anew.")
-        if unfit:
-            self.loud("CapabilityUnfit", f"{self.robot}: not offered: {'; '.join(unfit)[:300]}.")
-        for each in self._listeners:
-            each.attached(usable)
-
     # --- inside
-
-    def _health(self, now: int) -> None:
-        if self.watch.health(now) == "unknown":
-            if self.watch.fresh is not None:
-                open_ = " What became of its commands is not known." if self.errands.open else ""
-                how = _GONE.get(self._presence, "has not been heard for two seconds")
-                self._wrong("RobotSilent", f"{self.robot} {how}.{open_}")
-                self.errands.check()
-        elif self.watch.health(now) == "heard":
-            self._well("RobotSilent", f"{self.robot} is heard again.")
 
     def _keep_lease(self, now: int) -> None:
         if self.connected and (wish := self.lease.due(self.watch, now)) is not None:
@@ -481,30 +228,3 @@ class RobotClient:
         topic = robot_topic(self.link.config.fleet, self.robot, channel, name)
         way = DELIVERY[channel]
         return Outgoing(topic, payload, way.qos, way.retain, properties(channel, message))
-
-    def _wrong(self, error: str, message: str, about: str = "") -> None:
-        """Told once, until it is well. about: what, if not the error's name says it"""
-        if (about or error) not in self._faults:
-            self._faults.add(about or error)
-            self.loud(error, message)
-
-    def _well(self, about: str, message: str) -> None:
-        if about in self._faults:
-            self._faults.discard(about)
-            self.calm(message)
-
-    def _tell(self, now: int) -> None:
-        for each in self._listeners:
-            each.ticked(now)
-
-    def _now(self) -> int:
-        return self.link.clock.now()
-
-
-def _worse(health: Health) -> Health:
-    """Without a broker nobody is heard."""
-    return "suspended" if health == "heard" else health
-
-
-def _word(text: str) -> str:
-    return "".join(sign for sign in text if sign.isalnum() or sign in ".-")[:20] or "nothing"
