@@ -1,4 +1,4 @@
-"""A robot behind a real broker, and an agent that is really killed, frozen and cut off: our numbers beside the contract's.
+"""A robot behind a real broker, and an agent that is really killed, frozen and cut off: our numbers.
 
     python -m benchmarks.robot [--times 5] [--speed 0.5]
 
@@ -38,17 +38,20 @@ missed: list[str] = []
 
 
 def judge(name: str, text: str, kept: bool) -> None:
+    """Print a figure, and whether its target is met."""
     print(f"  {name:34} {text}{'' if kept else '   MISSED'}", flush=True)
     if not kept:
         missed.append(name)
 
 
 async def process(*words: str) -> asyncio.subprocess.Process:
+    """A Python of its own."""
     return await asyncio.create_subprocess_exec(sys.executable, *words, stdout=asyncio.subprocess.DEVNULL)
 
 
 @asynccontextmanager
 async def robot(url: str) -> AsyncIterator[None]:
+    """The robot, as a user starts it."""
     ours = await process(
         "-m", "agent.robots.node_command", "robot", "--broker", url, "--robot", ROBOT, "--fleet", FLEET
     )
@@ -60,6 +63,7 @@ async def robot(url: str) -> AsyncIterator[None]:
 
 
 def party(url: str, name: str, time: Clock) -> Party:
+    """A client that can be told what to send."""
     return Party(dial(Address.parse(url), client_id=name), time, fleet=FLEET, robot=ROBOT, name=name)
 
 
@@ -119,7 +123,8 @@ async def loss(me: Party, proxy: Proxy, how: str, times: int, speed: float) -> N
             proxy.release()
             await asyncio.sleep(1.0)
             after.append(motion.way(released))
-        agent.kill()
+        if agent.returncode is None:
+            agent.kill()
         await agent.wait()
         proxy.blackhole(False)
         proxy.release()
@@ -200,11 +205,12 @@ async def broker_killed(broker: Broker, time: Clock, times: int) -> None:
     twice = [id for id in sent if len({s.seq for s in told.get(id, ()) if s.state == "running"}) > 1]
     known = [each for each in asked if told.get(each)]
     fates = Counter(told[id][-1].state for id in sent if id in told)
-    judge("broker kill -9 under load", f"{len(sent)} commands over {times} kills: {dict(fates)}; {len(silent)} asked for, "
-          f"{len(known)} answered; begun twice: {len(twice)}", not twice and len(known) == len(silent))  # fmt: skip
+    judge("broker kill -9 under load", f"{len(sent)} commands, {times} kills: {dict(fates)}; {len(silent)} asked "
+          f"for, {len(known)} answered; begun twice: {len(twice)}", not twice and len(known) == len(silent))  # fmt: skip
 
 
 async def measure(times: int, speed: float) -> None:
+    """All of it, one after the other."""
     time = Clock()
     async with running(kind="mosquitto") as broker, robot(broker.url), Proxy("127.0.0.1", broker.port, time) as proxy:
         async with party(broker.url, "watch", time).here() as me:
@@ -217,6 +223,7 @@ async def measure(times: int, speed: float) -> None:
 
 
 def main() -> int:
+    """Options, and the verdict."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--times", type=int, default=5)
     options.add_argument("--speed", type=float, default=0.5)

@@ -6,9 +6,9 @@ from agent.robots.conformance.means import Errand
 from agent.robots.conformance.promises import Broken, NotTried, check, promise
 from agent.robots.conformance.stage import Stage, told
 from embodied.robot.reports import Happening, RobotState, Status
-from embodied.robot.vocabulary import MS, SECOND, TERMINAL
+from embodied.robot.vocabulary import MS, SECOND, TERMINAL, State
 
-_NEXT: dict[str, set[str]] = {
+_NEXT: dict[str, set[State]] = {
     "accepted": {"running", "cancelled", "preempted", "expired", "failed"},
     "running": {"running", "paused", "cancelling", *TERMINAL} - {"rejected", "expired"},
     "paused": {"running", "paused", "cancelling", *TERMINAL} - {"rejected", "expired"},

@@ -21,14 +21,16 @@ async def _stopped(stage: Stage, payload: bytes) -> str:
     speed = motion.speed(start - SECOND // 3, start + SECOND // 20)
     check(speed > 0.03, "it did not move before: nothing is proven")
     check(stage.second.diary.estop == "latched", "neither safety nor heartbeat says latched after 1 s")
-    latched = next(t for t, s in stage.second.diary.since(start, Safety) if s.estop == "latched")
+    latched = next((t for t, s in stage.second.diary.since(start, Safety) if s.estop == "latched"), None)
+    check(latched is not None, "heartbeats say latched, but safety does not")
     rest, way = motion.rest(start), motion.way(start)
     check(rest is not None, f"it still moves after 1 s, and went {way * 100:.0f} cm")
     took = ((rest or start) - start) / SECOND
     within = RAMP + motion.period() + LOOSE
     check(took <= within, f"it stood after {took:.2f} s; {RAMP:g} s are promised")
     seen = await stage.still((rest or start) + SECOND // 10, 0.3, "while stopped, with setpoints coming")
-    return f"at rest after {took:.2f} s and {way * 100:.1f} cm, told after {(latched - start) / SECOND:.2f} s; {seen}"
+    told_after = ((latched or start) - start) / SECOND
+    return f"at rest after {took:.2f} s and {way * 100:.1f} cm, told after {told_after:.2f} s; {seen}"
 
 
 @promise(

@@ -10,6 +10,7 @@ from agent.robots.conformance.stage import Program, Stage, Wire
 from embodied.link.port import Dial, LinkError, LinkRefused
 from embodied.robot.vocabulary import SECOND, Rank
 from streams.clock import Clock
+from streams.errors import VisavisError
 
 PATIENCE = 150.0  # s for one promise, a restart included
 LEAVE = 12.0  # s to leave the robot standing
@@ -78,11 +79,11 @@ class Trial:
             rank=self._rank, side=1 if self._turns % 2 else -1,
         )  # fmt: skip
         # A failure inside comes through as it is: the parties' task groups must not wrap it.
-        wrong: Broken | NotTried | None = None
+        wrong: Broken | NotTried | VisavisError | TimeoutError | None = None
         async with second.here(), agent.here():
             try:
                 yield stage
-            except (Broken, NotTried) as error:
+            except (Broken, NotTried, VisavisError, TimeoutError) as error:
                 wrong = error
             finally:
                 try:
