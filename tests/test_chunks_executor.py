@@ -41,8 +41,8 @@ class Scene:
 
     def tick(self, tick: Tick) -> None:
         self.ticks.append(tick)
-        if tick.step in self.at:
-            self.at.pop(tick.step)()
+        for step in [step for step in self.at if step <= tick.step]:
+            self.at.pop(step)()
 
     def play(self, seconds: float, *, virtual: bool = True, task: str = "reach", **options: Any) -> "Scene":
         async def main() -> None:
@@ -164,7 +164,7 @@ def test_an_arm_that_starves_holds_and_a_base_comes_to_rest() -> None:
         assert values[-1] == ends
         assert max(-np.diff([1.0, *values])) <= 0.081  # 20 of 250 ms
         assert len(values) == len(starved)
-        assert scene.kinds() == ["starving"]  # once
+        assert scene.kinds() == ["starving", "blind"]  # each once
         assert scene.told[0].t - starved[0].t == 180 * MS  # the tenth step without a row: 200 ms
         assert scene.executor.counts.blind > 50
 
@@ -193,6 +193,7 @@ def test_an_old_observation_is_not_answered() -> None:
     assert not scene.script.asked
     assert scene.executor.counts.blind > 40
     assert {tick.state for tick in scene.ticks} == {"waiting"}
+    assert scene.kinds() == ["blind"]
     assert all(tick.action is None for tick in scene.ticks)
 
 
@@ -302,26 +303,30 @@ def hang() -> None:
 
 
 def test_a_slow_inference_does_not_stop_the_steps() -> None:
-    scene = Scene(Script(wait=0.12)).play(1.5, virtual=False)
+    scene = Scene(Script(wait=0.12, rows=100)).play(2, virtual=False)
     assert scene.executor.counts.starved == 0
-    assert len(scene.moving()) > 50
-    late = sorted(tick.t - tick.due for tick in scene.ticks)
-    assert late[len(late) // 2] < 10 * MS
+    assert len(scene.moving()) > 30  # of a hundred: the machine may be busy
+    during = [t for t, *_ in scene.script.asked]
+    assert len(during) >= 3
+    meanwhile = [len([tick for tick in scene.ticks if asked < tick.t < asked + 120 * MS]) for asked in during[:-1]]
+    assert max(meanwhile) >= 3
     for tick in scene.moving():
         assert tick.action is not None and abs(float(tick.action[0]) - tick.due / SECOND) < TOLERANCE
 
 
 def test_a_loop_that_hung_leaves_steps_out_instead_of_making_up_for_them() -> None:
-    scene = Scene(Script(wait=0.04))
+    scene = Scene(Script(wait=0.04, rows=100))
     scene.at[25] = hang
     scene.play(1.2, virtual=False)
-    assert 4 <= scene.executor.counts.skipped <= 12
+    assert scene.executor.counts.skipped >= 4
+    assert all(0 <= tick.t - tick.due < DT for tick in scene.ticks)  # each in its own time
+    assert all(before.step < after.step for before, after in zip(scene.ticks, scene.ticks[1:]))
     for tick in scene.moving():
         assert tick.action is not None and abs(float(tick.action[0]) - tick.due / SECOND) < TOLERANCE
 
 
 def test_an_inference_that_hangs_is_told() -> None:
-    scene = Scene(Script(wait=0.5)).play(0.45, virtual=False, pace=Pace(patience=200 * MS))
+    scene = Scene(Script(wait=1.0)).play(0.9, virtual=False, pace=Pace(patience=200 * MS))
     assert scene.kinds() == ["stuck"]
 
 

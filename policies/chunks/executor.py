@@ -93,8 +93,9 @@ class ChunkExecutor:
         bounds = [(limits or {}).get(name, (-np.inf, np.inf)) for name in self._names]
         self._low, self._high = np.array([low for low, _ in bounds]), np.array([high for _, high in bounds])
         self._course = Course(spec.dt, spec.action.names, ramp=pace.ramp, kept=pace.oldest)
-        self._chunk, self._number, self._sent, self._streak = "", 0, 0, 0
+        self._chunk, self._number, self._sent, self._streak, self._blind = "", 0, 0, 0, 0
         self._began: int | None = None  # of the inference under way
+        self._stuck = False  # it has been told
         self._generation = 0
         self._wanted = asyncio.Event()
 
@@ -141,7 +142,8 @@ class ChunkExecutor:
                 self._publish("")
             if self.task and self._began is None and self._low_on_rows():
                 self._wanted.set()
-            if self._began is not None and 0 <= now - self._began - self._pace.patience < course.dt:
+            if self._began is not None and not self._stuck and now - self._began >= self._pace.patience:
+                self._stuck = True
                 self._tell(
                     "stuck", f"an inference of {self._policy.spec.name} takes over {self._pace.patience / 1e9:g} s"
                 )
@@ -191,12 +193,16 @@ class ChunkExecutor:
         seen, now = self._observe(), self._clock.now()
         if seen is None or now - seen.t > self._pace.oldest:
             self.counts.blind += 1  # the next tick asks again
+            self._blind += 1
+            if self._blind == -(-500 * MS // self._course.dt):
+                self._tell("blind", f"nothing new is seen that {self._policy.spec.name} could act on")
             return
+        self._blind = 0
         course, link = self._course, self._link()
         generation, starved = self._generation, course.starved
         awaited = now - seen.t + (self.latency.p95 or self._pace.expected) + link
         previous, delay = course.since(seen.t), -(-awaited // course.dt)
-        self._began = now
+        self._began, self._stuck = now, False
         try:
             actions = await worker.work(self._cost(), self._policy.infer, seen, previous, delay, self._stitch)
         except VisavisError as error:
@@ -232,7 +238,7 @@ class ChunkExecutor:
         chunk = f"k{self._number + 1}"
         if not self._course.splice(actions, t, chunk, self.task, starved=starved, reach=reach, old=old):
             self.counts.late += 1
-            self._tell("late", f"a chunk of {self._policy.spec.name} came after its last row was due")
+            self._fail("late", f"a chunk of {self._policy.spec.name} came after its last row was due")
             return
         self.counts.inferred += 1
         self._number += 1
@@ -242,9 +248,13 @@ class ChunkExecutor:
 
     def _refuse(self, why: str) -> None:
         self.counts.refused += 1
+        self._fail("refused", why)
+
+    def _fail(self, kind: Any, why: str) -> None:
+        """One more inference for nothing: told at first, and then seldom."""
         self._streak += 1
         if self._streak in (1, 5) or self._streak % 50 == 0:
-            self._tell("refused", f"{self._streak} in a row: {why}")
+            self._tell(kind, why if self._streak == 1 else f"{self._streak} in a row: {why}")
 
     # --- telling
 

@@ -48,9 +48,10 @@ class Event(NamedTuple):
 
     "starving": nothing to do for longer than a moment;  "fed": again something;  "refused": a chunk, and why
     "late": a chunk came when all of its rows were past;  "stuck": an inference does not end
+    "blind": for half a second no observation, or none that is young enough
     """
 
-    kind: Literal["starving", "fed", "refused", "late", "stuck"]
+    kind: Literal["starving", "fed", "refused", "late", "stuck", "blind"]
     t: int
     detail: str
 
