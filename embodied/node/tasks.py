@@ -127,8 +127,9 @@ class Tasks:
             how, reason, result = "failed", "hardware" if isinstance(error, OSError) else "internal", task.result
             detail = f"the driver failed: {type(error).__name__}: {error}"[:400]
             self._wrong(task.command.id, detail)
-        if self._running.get(task.command.id) is running:
-            del self._running[task.command.id]
+        if self._running.get(task.command.id) is not running:
+            return  # it ended so late that its id belongs to another by now
+        del self._running[task.command.id]
         self._finished(task.command.id, how, reason, detail, sound(result))
 
 
