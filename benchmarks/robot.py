@@ -204,9 +204,13 @@ async def broker_killed(broker: Broker, time: Clock, times: int) -> None:
         lives[0].cancel()
     twice = [id for id in sent if len({s.seq for s in told.get(id, ()) if s.state == "running"}) > 1]
     known = [each for each in asked if told.get(each)]
-    fates = Counter(told[id][-1].state for id in sent if id in told)
-    judge("broker kill -9 under load", f"{len(sent)} commands, {times} kills: {dict(fates)}; {len(silent)} asked "
-          f"for, {len(known)} answered; begun twice: {len(twice)}", not twice and len(known) == len(silent))  # fmt: skip
+    fates = dict(Counter(told[id][-1].state for id in sent if id in told))
+    asked_for = f"{len(silent)} asked for, {len(known)} answered; begun twice: {len(twice)}"
+    judge(
+        "broker kill -9 under load",
+        f"{len(sent)} commands, {times} kills: {fates}; {asked_for}",
+        not twice and len(known) == len(silent),
+    )
 
 
 async def measure(times: int, speed: float) -> None:
