@@ -4,11 +4,11 @@ Knows nothing of why an action was wanted. A cut acts in the very step in which 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol, TypeAlias, assert_never
 
-from embodied.ports import Actuator, Choosy, Latching, Steerable
+from embodied.ports import Actuator, Choosy, Latching, Leaving, Steerable
 from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
@@ -96,7 +96,8 @@ class Body:
     async def run(self, orders: Orders, publisher: Publisher, clock: Clock) -> None:
         """Carry out `orders` (a lane over ACTION) until they end and what is being said and moved has come to its end.
 
-        Calls in progress then are cut: a timer may have an hour to go. However it ends, every actuator is halted last.
+        Calls in progress then are cut: a timer may have an hour to go. However it ends, every actuator is halted last
+        (or, if it is `Leaving`, leaves).
         Raises what an actuator raises, in an `ExceptionGroup`, and `LaneOverrun`. On cancellation what is in progress
         is cut, reported, and halted.
         """
@@ -111,7 +112,8 @@ class Body:
             try:
                 async with asyncio.TaskGroup() as group:
                     for actuator in self.actuators:
-                        group.create_task(_halt(actuator, publisher, clock), name=f"halt {actuator.name}")
+                        resting = actuator.leave if isinstance(actuator, Leaving) else actuator.halt
+                        group.create_task(_rest(actuator, resting, publisher, clock), name=f"halt {actuator.name}")
             finally:
                 for running in self._running:
                     self._tell(_outcome(running.action, "cut", "the session ended"), publisher, clock)
@@ -142,7 +144,7 @@ class Body:
                 for actuator in self.actuators:  # begun before anything that is read after this
                     if action.latch and isinstance(actuator, Latching):
                         actuator.latch(action.reason)
-                    group.create_task(_halt(actuator, publisher, clock), name=f"halt {actuator.name}")
+                    group.create_task(_rest(actuator, actuator.halt, publisher, clock), name=f"halt {actuator.name}")
             case Withdraw():
                 for running in self._running:
                     if running.action.id == action.id:
@@ -203,11 +205,11 @@ def _takes(actuator: Actuator, action: Task) -> bool:
     return type(action) in actuator.accepts and (not isinstance(actuator, Choosy) or actuator.takes(action))
 
 
-async def _halt(actuator: Actuator, publisher: Publisher, clock: Clock) -> None:
+async def _rest(actuator: Actuator, resting: Callable[[], Awaitable[None]], publisher: Publisher, clock: Clock) -> None:
     limit = asyncio.timeout(HALT_S)
     try:
         async with limit:
-            await actuator.halt()
+            await resting()
     except TimeoutError:
         if not limit.expired():
             raise

@@ -147,3 +147,11 @@ class Connected(Protocol):
 
     async def serve(self) -> None:
         """Run for as long as the body runs; it is cancelled then, before `aclose`. Expected failures are `Fault`s."""
+
+
+@runtime_checkable
+class Leaving(Protocol):
+    """An actuator that others may use, too: when a session ends, only what it did itself comes to rest."""
+
+    async def leave(self) -> None:
+        """Bring to rest what was asked by this session. In place of `halt` at its end; as bounded, never raises."""

@@ -229,6 +229,28 @@ def test_without_robots_there_is_no_body_to_ask_for(tmp_path: Path, capsys: pyte
     assert "robots" in capsys.readouterr().err
 
 
+def test_motions_of_one_turn_are_done_one_after_the_other() -> None:
+    held = hold([*spoken(1, 1500, 2500, "go forward one meter"), *spoken(2, 2700, 3300, "turn left")], tail_ms=9000)
+    first, second = held.ends()
+    assert [(first.name, first.status), (second.name, second.status)] == [("move", "done"), ("turn", "done")]
+    x, y, heading = held.room.robot.pose
+    assert abs(x - 1.0) < 0.03 and abs(y) < 0.03 and abs(heading - math.pi / 2) < 0.05
+
+
+def test_what_was_to_come_after_a_motion_that_was_stopped_does_not_come() -> None:
+    scene = [*spoken(1, 1500, 2500, "go forward one meter"), *spoken(2, 2700, 3300, "turn left"), typed(5500, "stop")]
+    held = hold(scene, tail_ms=5000)
+    assert [end.status for end in held.ends()] == ["cut", "fenced"]
+    assert abs(held.room.robot.pose[2]) < 0.01
+
+
+def test_a_session_that_ends_leaves_a_robot_alone_that_somebody_else_moves() -> None:
+    held = hold([typed(1500, "hello")], tail_ms=3000)
+    assert not [each for each in held.room.broker.log if each[1].topic.endswith("/command/stop")]
+    held = hold([typed(1500, "go forward one meter")], tail_ms=500)
+    assert [each for each in held.room.broker.log if each[1].topic.endswith("/command/stop")]
+
+
 def test_every_command_has_one_end() -> None:
     held = hold(
         [typed(1500, "go forward one meter"), typed(1600, "turn left"), typed(1700, "come back")], tail_ms=15_000

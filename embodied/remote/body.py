@@ -60,6 +60,7 @@ class RobotBody:
         self._fence, self._halts = -1, 0
         self._agreed: set[str] = set()
         self._running: dict[str, tuple[Command, Errand]] = {}
+        self._last: dict[int, asyncio.Future[bool]] = {}  # by turn, only the newest: whether its last motion was done
         self.news = News(client, publisher, clock, self.offers)
         client.listen(self.news)
 
@@ -84,6 +85,8 @@ class RobotBody:
     async def perform(self, action: Action) -> Outcome:
         """Have the robot do it, and tell what it really did.
 
+        Motions of one turn are done one after the other (those that wait are dropped when the one before them does not
+        come to its end); those of a later turn replace them as the robot says.
         Refused early where the robot would refuse it. Its end is waited for as long as the capability may take, and
         some seconds; then nobody knows. Cancelling tells the robot to end it, and returns at once how far it had come;
         its own end is told as `Progress` when it comes.
@@ -93,6 +96,24 @@ class RobotBody:
         capability = self._capability(self._name(action))
         if self.client.factsheet is not None and capability is None:
             return _outcome(action, "refused", why("unknown_capability"))
+        if capability is not None and not capability.moves:
+            return await self._perform(action)
+        before = self._last.get(action.turn)
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._last = {action.turn: done}
+        outcome: Outcome | None = None
+        try:
+            if before is not None and not before.done() and not await asyncio.shield(before):
+                outcome = _outcome(action, "fenced", "what was to be done before it did not come to its end")
+            else:
+                outcome = await self._perform(action)
+        except asyncio.CancelledError:
+            outcome = _outcome(action, "fenced", "stopped before it began")
+        finally:
+            done.set_result(outcome is not None and outcome.status == "done")
+        return outcome
+
+    async def _perform(self, action: Command) -> Outcome:
         halts = self._halts
         try:
             reason = await self._ready(action)
@@ -222,6 +243,12 @@ class RobotBody:
         while self.client.stopping.active and self._clock.now() < until:
             await self._clock.sleep_until(min(until, self._clock.now() + STEP))
             self.client.stopping.step(self._clock.now())
+
+    async def leave(self) -> None:
+        """Stop it if it is ours to stop: a robot that somebody else drives goes on. See `embodied.ports.Leaving`."""
+        client = self.client
+        if client.lease.held or client.errands.open or client.steering.active or client.stopping.active:
+            await self.halt()
 
     def latch(self, reason: str) -> None:
         """Stop it for good."""

@@ -78,7 +78,7 @@ class Gate:
     def _in_rate(self, message: Command | Setpoint, capability: Capability, now: int) -> bool:
         if capability.kind in ("stream", "chunk"):
             return self._streams.take(f"{message.sender} {capability.name}", now)
-        if capability.kind == "instant":
+        if capability.kind == "instant" or not capability.moves:
             return self._instants.take(message.sender, now)
         if not self._goals.take(message.sender, now):
             return False

@@ -138,7 +138,12 @@ class Capability(Struct, frozen=True, omit_defaults=True):
 
     @property
     def moves(self) -> bool:
-        """Whether it needs a lease, a fresh echo, and a robot that is allowed to move."""
+        """Whether it needs a lease, a fresh echo, and a robot that is allowed to move.
+
+        A goal of risk 0 that means nothing to the guards and does not use the base is no motion: to say something.
+        """
+        if self.kind == "goal":
+            return self.risk > 0 or bool(self.quantities) or "base" in self.resources
         return self.kind in MOTION or self.risk > 0
 
 

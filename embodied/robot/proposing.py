@@ -179,7 +179,7 @@ class Proposer:
             return found
         if confirm is None and needs_consent(capability, source, agreed_before=name in self._agreed):
             return Refusal("consent", "needs_confirm", "ask the person, and wait for a yes")
-        if capability.kind == "goal" and by_person:
+        if capability.kind == "goal" and capability.moves and by_person:
             return self._plan(capability, args, turn, now, sensed)
         return None
 
