@@ -106,6 +106,7 @@ async def _serve(arguments: argparse.Namespace, profile: "Profile", address: Any
     from embodied.node.audit import AuditLog  # noqa: PLC0415
     from embodied.node.node import RobotNode  # noqa: PLC0415
     from embodied.node.running import Watchdog, connect  # noqa: PLC0415
+    from embodied.node.senses import senses  # noqa: PLC0415
     from streams.clock import Clock  # noqa: PLC0415
 
     clock = Clock()
@@ -118,6 +119,7 @@ async def _serve(arguments: argparse.Namespace, profile: "Profile", address: Any
             _booted(factsheet, boot), driver, dial(address, client_id=f"robot-{arguments.robot}"), clock,
             fleet=arguments.fleet, robot=arguments.robot, settings=settings, secret=secrets.token_bytes(32),
             audit=audit, reach=getattr(driver, "reach", None), stepped=watchdog.feed if watchdog else lambda: None,
+            senses=senses(profile.senses, Path(profile.name).parent),
         )  # fmt: skip
     except VisavisError:
         await driver.close()

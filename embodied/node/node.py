@@ -10,7 +10,7 @@ One process cannot watch itself: if this loop hangs, the motor controllers' own 
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from msgspec import structs
@@ -19,6 +19,7 @@ from embodied.errors import BodyError
 from embodied.link.link import Link
 from embodied.link.port import Dial, Message, Outgoing
 from embodied.node.driver import Diagnosed, Driver
+from embodied.node.senses import Sense
 from embodied.node.tasks import Tasks
 from embodied.node.telemetry import Channels
 from embodied.robot.admission import BASE
@@ -35,6 +36,7 @@ from embodied.robot.settings import GuardSettings
 from embodied.robot.topics import DELIVERY, Channel, read_topic, robot_subscriptions, robot_topic
 from embodied.robot.vocabulary import MS, SECOND, Level, Reason
 from streams.clock import Clock
+from streams.errors import VisavisError
 
 STEP = 20 * MS
 LATE = 200 * MS  # ns after which motor controllers stop by themselves
@@ -56,6 +58,7 @@ class RobotNode:
     factsheet: what it announces; without a `boot` one is made of `secret`;  secret: random bytes, new at each start
     dial: to the broker;  clock: of this robot;  fleet, robot: its ids;  settings: of the guards;  audit: given notes
     reach: where the tool is, if the factsheet has a workspace;  stepped: called after each control step (a watchdog)
+    senses: cameras and a microphone, whose pictures and sound go out as telemetry; one that fails is told as an event
     sensed, driven, told: newest, to look at: `told` has what was last told on each channel but telemetry
     Raises `FactsheetInvalid`.
     """
@@ -63,7 +66,7 @@ class RobotNode:
     def __init__(
         self, factsheet: Factsheet, driver: Driver, dial: Dial, clock: Clock, *, fleet: str, robot: str,
         settings: GuardSettings | None = None, secret: bytes, audit: Callable[[Note], None] | None = None,
-        reach: Reach | None = None, stepped: Callable[[], None] = lambda: None,
+        reach: Reach | None = None, stepped: Callable[[], None] = lambda: None, senses: Sequence[Sense] = (),
     ) -> None:  # fmt: skip
         if not factsheet.boot:
             factsheet = structs.replace(factsheet, boot=hashlib.sha256(b"boot" + secret).hexdigest()[:12])
@@ -73,6 +76,7 @@ class RobotNode:
         self.guarded = Guarded(factsheet, fleet=fleet, robot=robot, secret=secret, settings=settings, reach=reach)
         self._driver, self._clock, self._audit, self._stepped = driver, clock, audit, stepped
         self._tasks = Tasks(driver, self._progressed, self._finished, self._wrong)
+        self._senses = senses
         self._channels = Channels(factsheet, fleet, robot, driver)
         self._effects: deque[Effect] = deque()
         self._doing = self._leaving = False
@@ -96,11 +100,13 @@ class RobotNode:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 link = group.create_task(self.link.run(), name="link")
+                around = [link, *(group.create_task(self._sense(each), name="sense") for each in self._senses)]
                 try:
                     await self._control(link)
                 finally:
                     await self._leave()
-                    link.cancel()
+                    for task in around:
+                        task.cancel()
         except BaseExceptionGroup as several:
             raise next((e for e in several.exceptions if isinstance(e, BodyError)), several.exceptions[0]) from several
 
@@ -161,6 +167,16 @@ class RobotNode:
             self._driver.actuate(self.driven, joints, now)
         except Exception as error:  # noqa: BLE001 - as above
             self._fail("actuate", error)
+
+    async def _sense(self, sense: Sense) -> None:
+        def publish(channel: str, values: Mapping[str, Any]) -> None:
+            if self.link.connected:
+                self._tell(self._channels.values(channel, values, self._clock.now()))
+
+        try:
+            await sense.run(publish, self._clock)
+        except VisavisError as error:
+            self._event("warning", f"a sense is gone: {error}")
 
     # --- effects, first come first served
 

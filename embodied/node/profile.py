@@ -50,6 +50,7 @@ class _File(Struct, frozen=True, forbid_unknown_fields=True):
     capabilities: tuple[Capability, ...] = ()
     observation_features: Args = field(default_factory=dict)
     options: Args = field(default_factory=dict)
+    senses: Args = field(default_factory=dict)
     words: dict[Name, str] = field(default_factory=dict)
 
 
@@ -58,6 +59,7 @@ class Profile(Struct, frozen=True):
 
     driver: "simulated", "mujoco", ..., or "module:Class";  options: the driver's own
     words: for each capability, what a model is told of it;  name: of the file, for messages
+    senses: cameras and a microphone that are sent as telemetry (`embodied.node.senses`)
     """
 
     factsheet: Factsheet
@@ -66,6 +68,7 @@ class Profile(Struct, frozen=True):
     options: dict[str, Any]
     words: dict[str, str]
     name: str = ""
+    senses: dict[str, Any] = field(default_factory=dict)
 
     @staticmethod
     def load(name_or_path: str | Path, changes: Mapping[str, Any] | None = None) -> "Profile":
@@ -101,7 +104,7 @@ def profile_of(body: Any, name: str, changes: Mapping[str, Any] | None = None) -
         compile_params(factsheet)
     except BodyError as error:
         raise ProfileInvalid(f"{name}: {error}") from error
-    return Profile(factsheet, file.guards, file.driver, dict(file.options), dict(file.words), name)
+    return Profile(factsheet, file.guards, file.driver, dict(file.options), dict(file.words), name, dict(file.senses))
 
 
 def shipped() -> tuple[str, ...]:

@@ -57,6 +57,10 @@ class Channels:
                     out.append(self._values(name, values, now))
         return out
 
+    def values(self, channel: str, values: Mapping[str, Any], now: int) -> Tell:
+        """What a sense has to tell now, on a channel of its own."""
+        return self._values(channel, values, now)
+
     def _is_due(self, channel: str, now: int) -> bool:
         if now < self._due[channel]:
             return False
