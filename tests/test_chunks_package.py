@@ -4,13 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime")
 
 from examples.reach.graph import Graph, _message, _number, _text
-from policies.chunks.description import Acted, Normal, Observed
+from policies.chunks.description import Acted, ChunkSpec, Normal, Observed
 from policies.chunks.errors import ChunkRefused, PackageError
 from policies.chunks.graphs import LoadedGraph
 from policies.chunks.inference import OnnxPolicy
@@ -174,3 +175,9 @@ def test_weights_in_another_file_are_not_looked_for(tmp_path: Path, monkeypatch:
     graph.output("y", [4], graph.node("Add", state, "w"))
     with pytest.raises(PackageError, match="no graph that ONNX Runtime can run"):
         LoadedGraph(graph.data(), "outside.onnx", {"x": (4,)}, {"y": (4,)})
+
+
+def test_the_example_of_the_docs_is_one() -> None:
+    text = (Path(__file__).resolve().parents[1] / "docs" / "control.md").read_text(encoding="utf-8")
+    example = text.partition("```json\n")[2].partition("```")[0].replace("…", "0" * 64)
+    msgspec.json.decode(example, type=ChunkSpec).check()
