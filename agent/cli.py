@@ -98,11 +98,11 @@ def _conversations(commands: Commands) -> None:
 
 def _robots(commands: Commands) -> None:
     """Commands on robots."""
-    from agent.robots import attach_options, node_command, stop_options
+    from agent.robots import attach_options, node_options, stop_options
     from agent.robots.conformance import command as conformance
 
     attach_options.add(commands, _live_options, _mind)
-    node_command.add(commands)
+    node_options.add(commands)
     stop_options.add(commands)
     conformance.add(commands)
 
