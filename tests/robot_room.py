@@ -7,6 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from agent import assembly, config
+from agent.robots.skills import Skill
 from agent.session import Log, Session
 from embodied.link.memory import MemoryBroker
 from embodied.node.node import RobotNode
@@ -64,6 +65,7 @@ class Room:
     delay_ms: float = 2.0
     happening: Sequence[tuple[float, Callable[["Room"], None]]] = ()
     settings: GuardSettings | None = None
+    skills: Sequence[Any] = ()  # chunk policies
     agent: RobotConfig = field(default_factory=lambda: RobotConfig(url="mqtt://nowhere", ids=("r1",), find_s=1))
 
     def __post_init__(self) -> None:
@@ -93,7 +95,8 @@ class Room:
             bodies.append(RobotBody(client, publisher, clock, offers_prefix="" if place == 0 else f"{name}."))
         for at_ms, what in self.happening:
             clock.call_at(round(at_ms * MS), what, self)
-        return [*hosts, *bodies]
+        first = self.clients[self.robots[0]]
+        return [*hosts, *(Skill(policy, first, publisher, clock) for policy in self.skills), *bodies]
 
 
 class Held:

@@ -16,8 +16,9 @@ from embodied.remote.client import RobotClient
 from embodied.robot.arguments import Refusal
 from embodied.robot.factsheet import Factsheet
 from embodied.robot.reports import Happening, Heartbeat, Telemetry
+from embodied.robot.vocabulary import RANKS
 from policies.chunks.beats import Beats
-from policies.chunks.executor import ChunkExecutor
+from policies.chunks.executor import ChunkExecutor, Pace
 from policies.chunks.fitting import Drivable, fit
 from policies.chunks.inference import OnnxPolicy
 from policies.chunks.package import Package
@@ -116,8 +117,10 @@ class Skill:
             if each.kind == "chunk"
         ]
         joints = {name: (limit.min, limit.max) for name, limit in sheet.limits.joints.items()}
+        state = sheet.observation_features.get("state")
+        told = {"joints": [str(each) for each in state]} if isinstance(state, list | tuple) else None
         try:
-            fitted = fit(self._policy.spec, chunks, joints)
+            fitted = fit(self._policy.spec, chunks, joints, told)
         except PolicyError as error:
             self._wrong = str(error)
             self._publisher.publish(FEEDBACK, self._clock.now(), Fault(self.name, type(error).__name__, self._wrong))
@@ -125,7 +128,7 @@ class Skill:
         self._wrong = ""
         return ChunkExecutor(
             self._policy, self._clock, observe=self._observe, tick=self._tick, send=self._send, told=self._told,
-            stitch=self._stitch, limits=fitted.limits, link=lambda: LINK,
+            stitch=self._stitch, limits=fitted.limits, link=lambda: LINK, pace=Pace(most_rows=fitted.rows),
         )  # fmt: skip
 
     # --- doing it
@@ -142,6 +145,16 @@ class Skill:
         self._given = action.arguments
         seconds = float(action.arguments.get("seconds", USUAL_S))
         self._client.use()
+        if RANKS.index(self._client.rank) < RANKS.index("policy"):  # what a policy wants is believed of no lower rank
+            self._client.lease.want("policy")
+        try:
+            return await self._carried_out(action, seconds)
+        finally:
+            if not self._client.steering.active:
+                self._client.lease.want(self._client.rank)
+
+    async def _carried_out(self, action: Command, seconds: float) -> Outcome:
+        assert self._executor is not None
         if why := await self._allowed():
             return self._outcome(action, "refused", why)
         if action.turn <= self._fence and action.on_cut == "cancel":

@@ -1,0 +1,108 @@
+"""A chunk policy as a skill of a robot: begun by a command, executed behind the guards, ended by time or a person."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agent import assembly, config
+from agent.replay import Replay
+from agent.replaying import perform
+from embodied.robot.settings import GuardSettings
+from policies.chunks.policy import Observation
+from policies.chunks.scaling import Floats
+from streams.recording import Recorder, Recording
+from streams.types import Controlled, Fault, Offered, Outcome, StopPressed
+from tests.chunk_scenes import Script
+from tests.minds import NOON
+from tests.robot_room import BASE, Held, Room, hold, typed
+
+JOINTS = ("j1.pos", "j2.pos", "j3.pos", "j4.pos", "j5.pos", "gripper.pos")
+SENTENCE = (
+    'policy.texts=[["own", """[intents.wave]\\nsentences=["wave"]\\n'
+    'command={ name = "wave", arguments = { seconds = 2 } }"""]]'
+)
+GUARDS = GuardSettings(odometry_needed=False)
+
+
+def toward(goal: float, speed: float = 0.5) -> Any:
+    """Joint j1 goes to `goal` (rad) at `speed` (rad/s); the others stay."""
+
+    def answer(observation: Observation) -> Floats:
+        state = np.asarray(observation.values["observation.state"], np.float32)
+        rows = np.repeat(state[None, :], 20, axis=0)
+        way = np.sign(goal - state[0]) * np.minimum(speed * 0.02 * np.arange(20), abs(goal - state[0]))
+        rows[:, 0] = state[0] + way
+        return rows.astype(np.float32)
+
+    return answer
+
+
+def wave(answer: Any = None, **changed: Any) -> Script:
+    return Script(answer or toward(0.6), names=JOINTS, name="wave", task="wave an arm", **changed)
+
+
+def held(scene: Any, policy: Any = None, *taps: Any, tail_ms: float = 5000) -> Held:
+    room = Room(profile="arm", skills=[policy or wave()], settings=GUARDS)
+    return hold(scene, room, SENTENCE, tail_ms=tail_ms, taps=taps)
+
+
+def test_it_is_offered_done_and_every_step_is_told() -> None:
+    session = held([typed(1500, "wave")])
+    assert "wave" in [offer.name for each in session.of(Offered) for offer in each.offers]
+    (end,) = session.ends()
+    assert (end.name, end.status) == ("wave", "done")
+    assert abs(session.room.robot.joints["j1"] - 0.6) < 0.05
+    steps = session.of(Controlled)
+    assert 85 <= len(steps) <= 105
+    assert {each.task for each in steps} == {"wave an arm"}
+    assert set(steps[0].action) == set(JOINTS) == set(steps[0].state)
+    assert session.t(Outcome, name="wave") - session.t(Controlled) < 2.1
+
+
+def test_a_stop_ends_it_and_the_arm_holds() -> None:
+    session = held([typed(1500, "wave"), typed(2300, "stop")], wave(toward(1.5)))
+    (end,) = session.ends()
+    assert end.status == "cut"
+    assert 0.05 < session.room.robot.joints["j1"] < 0.7
+    after = [each for each in session.log.packets if isinstance(each.data, Controlled) and each.t > 2.35e9]
+    assert not after
+
+
+def test_a_stop_that_stays_refuses_the_next() -> None:
+    pressed = (2300, 2300, StopPressed("console", latch=True))
+    session = held([typed(1500, "wave"), pressed, typed(4000, "wave")], tail_ms=4000)
+    assert [end.status for end in session.ends()] == ["cut", "refused"]
+
+
+def test_a_policy_for_another_robot_is_refused_in_words() -> None:
+    session = held([typed(1500, "wave")], Script(toward(0.6), names=("j1.pos", "j9.pos"), name="wave"))
+    (end,) = session.ends()
+    assert end.status == "refused" and "j9.pos" in end.detail
+    assert [fault.error for fault in session.of(Fault)] == ["DoesNotFit"]
+
+
+def test_one_that_gives_nonsense_moves_nothing() -> None:
+    def nonsense(observation: Observation) -> Floats:
+        return np.full((20, 6), np.nan, np.float32)
+
+    session = held([typed(1500, "wave")], wave(nonsense))
+    assert session.room.robot.joints["j1"] == 0.0
+    assert any(fault.error == "ChunkRefused" for fault in session.of(Fault))
+
+
+def test_arguments_that_it_does_not_take_are_refused() -> None:
+    sentence = SENTENCE.replace("seconds = 2", "second = 2")
+    session = hold([typed(1500, "wave")], Room(profile="arm", skills=[wave()], settings=GUARDS), sentence)
+    (end,) = session.ends()
+    assert end.status == "refused" and "seconds" in end.detail
+
+
+def test_a_recording_of_it_replays_without_policy_and_robot(tmp_path: Path) -> None:
+    path = tmp_path / "wave.mcap"
+    header = assembly.header(config.load(None, [*BASE, SENTENCE]), NOON)
+    held([typed(1500, "wave"), typed(6000, "wave")], None, Recorder(path, header))
+    recording = Recording.open(path)
+    performance = Replay(recording, mode="percepts")
+    perform(performance, config.reload(recording.header.config, []), recording)
+    assert performance.identical
