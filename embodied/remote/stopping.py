@@ -1,7 +1,7 @@
 """Stopping a robot that may be far, frozen or not there: said again until it is seen, then said louder.
 
     at once, every 50 ms    `command/stop`, until its status comes, or the robot is seen to rest
-    after 0.3 s             `estop/set` besides, until the latch is seen
+    after 0.5 s             `estop/set` besides, until the latch is seen
     after 0.9 s             a person is told, loudly, to use the stop on the robot itself; and it goes on for 10 s
 
 This is software at the end of a network, and no emergency stop: see docs/robot-contract.md.
@@ -15,7 +15,7 @@ from embodied.robot.reports import Status
 from embodied.robot.vocabulary import MS, SECOND
 
 EVERY = 50 * MS
-ESCALATE = 300 * MS
+ESCALATE = 500 * MS
 LOUD = 900 * MS
 GIVE_UP = 10 * SECOND
 RESTS = 200 * MS
