@@ -1,0 +1,1 @@
+"""Recordings as datasets that LeRobot reads. Docs: docs/lerobot.md."""
