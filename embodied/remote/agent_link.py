@@ -77,6 +77,7 @@ class AgentLink:
         self._ears: dict[str, Ears] = {}
         self._ids, self._beats = itertools.count(1), itertools.count(1)
         self._serving = asyncio.Lock()
+        self._leaving = False
 
     @property
     def connected(self) -> bool:
@@ -109,10 +110,13 @@ class AgentLink:
         broker that refuses this client is told to the robots' clients; they go on without it.
         """
         async with self._serving:
-            self.link = self._made()
+            self.link, self._leaving = self._made(), False
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._connect(self.link), name=f"link of {self.config.agent}")
-                await self._beat()
+                try:
+                    await self._beat()
+                finally:
+                    self._leaving = True
 
     def _made(self) -> Link:
         filters: dict[str, int] = {}
@@ -179,6 +183,8 @@ class AgentLink:
     # --- coming and going
 
     def _changed(self, connected: bool) -> None:
+        if self._leaving:
+            return  # we go: that is no news of the robots
         for ears in self._ears.values():
             ears.changed(connected)
 
