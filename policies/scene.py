@@ -27,6 +27,7 @@ from policies.sight import Person, Watch, people_placed
 from streams.clock import MS, SECOND
 from streams.packet import Packet
 from streams.types import (
+    BodyState,
     Call,
     Command,
     Face,
@@ -81,6 +82,7 @@ class Snapshot(Struct, frozen=True):
     sight: the newest of what was seen; None if nobody ever looked;  people: who is in view, steadied (`sight.Watch`)
     asked_ns: when a person last ended speaking or typing, or the agent was given the floor
     offered: what each component can do, by name of the component
+    robots: how each robot stands, as it said last, by name
     forgotten: how calls and commands ended that are too long ago;  turns_forgotten: turns of persons too long ago
     """
 
@@ -90,6 +92,7 @@ class Snapshot(Struct, frozen=True):
     people: tuple[Person, ...] = ()
     asked_ns: int = 0
     offered: tuple[Offered, ...] = ()
+    robots: tuple[BodyState, ...] = ()
     forgotten: tuple[Forgotten, ...] = ()
     turns_forgotten: int = 0
 
@@ -151,6 +154,7 @@ class Scene:
         self._says: dict[int, set[int]] = {}  # turn: texts that have no outcome yet
         self._unasked: deque[int] = deque(maxlen=keep)
         self._offered: dict[str, Offered] = {}
+        self._robots: dict[str, BodyState] = {}
         self._forgotten: Counter[tuple[str, str]] = Counter()
         self._turns_forgotten = 0
 
@@ -196,6 +200,7 @@ class Scene:
             self._watch.people,
             self._asked,
             tuple(self._offered[where] for where in sorted(self._offered)),
+            tuple(self._robots[where] for where in sorted(self._robots)),
             tuple(Forgotten(*key, count) for key, count in sorted(self._forgotten.items())),
             self._turns_forgotten,
         )
@@ -208,6 +213,8 @@ class Scene:
             case Faces():
                 self._sight = Sight(packet.t, data.faces)
                 self._watch.feed(packet.t, data.faces)
+            case BodyState(where=where) if where in self._robots or len(self._robots) < _OFFERERS:
+                self._robots[where] = packet.data
             case Offered():
                 if data.where in self._offered or len(self._offered) < _OFFERERS:
                     self._offered[data.where] = data
