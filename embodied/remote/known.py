@@ -86,7 +86,8 @@ class Known:
         self._waiting: Factsheet | None = None
         self._read_at: int | None = None
         self._odometry_at = 0
-        self._after: int | None = None
+        self._stop = ""  # the newest that was answered: what was said before it moves nothing after it,
+        self._after: int | None = None  # up to this beat
         self._faults: set[str] = set()
         self._presence = ""
 
@@ -211,8 +212,8 @@ class Known:
     def _status(self, status: Status, now: int) -> bool:
         self.watch.status(status)
         if self.stopping.heard(status, now):
-            if self.watch.fresh is not None:  # what was said before the stop moves nothing after it
-                self._after = self.watch.fresh.beat + 2
+            if status.id != self._stop and self.watch.fresh is not None:  # each state tells it once more
+                self._stop, self._after = status.id, self.watch.fresh.beat + 2
             return True
         return self.errands.heard(status, now)
 
