@@ -12,7 +12,7 @@ from typing import Protocol
 from embodied.robot.messages import Command, EstopSet
 from embodied.robot.proposing import StopCall, Watch
 from embodied.robot.reports import Status
-from embodied.robot.vocabulary import MS, SECOND
+from embodied.robot.vocabulary import MS, SECOND, State
 
 EVERY = 50 * MS
 ESCALATE = 500 * MS
@@ -20,6 +20,7 @@ LOUD = 900 * MS
 GIVE_UP = 10 * SECOND
 RESTS = 200 * MS
 """Odometry that shows rest for so long, all of it heard after the stop was sent, is as good as an answer."""
+_NO: frozenset[State] = frozenset({"rejected", "failed", "expired"})
 
 
 class StopWire(Protocol):
@@ -84,10 +85,10 @@ class Stopping:
         self.step(now)
 
     def heard(self, status: Status, now: int) -> bool:
-        """Take a status; False if it is none of a stop."""
+        """Take a status; False if it is none of a stop. One that says no is no answer: it goes on, and escalates."""
         if self._command is None or status.id != self._command.id:
             return False
-        if self.active and not self._latch:
+        if self.active and not self._latch and status.state not in _NO:
             self._end("")
         return True
 
