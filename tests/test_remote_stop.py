@@ -9,6 +9,7 @@ from embodied.link.port import LinkRefused
 from embodied.ports import Actuator
 from embodied.remote.body import RobotBody
 from embodied.robot.messages import EstopReset
+from embodied.robot.reports import Status
 from embodied.robot.topics import robot_topic
 from streams.types import BodyState, Recovered, Steer
 from tests.remote_room import SECOND, Room, attached, move, room, virtual
@@ -70,6 +71,57 @@ def test_a_stop_stops_whoever_drives() -> None:
             here.bodies[0].client.stopping.begin("again", here.clock.now())
             here.bodies[0].steer(Steer(vx=0.4))  # not while it is being stopped
             assert await here.until(lambda: here.speed() < 0.01) < STOPPED
+
+    virtual(main)
+
+
+def test_a_hand_that_holds_on_moves_nothing_after_a_stop_until_it_has_let_go() -> None:
+    async def main() -> None:
+        async with attached() as here:
+            body = here.bodies[0]
+
+            async def push(seconds: float) -> None:
+                for _ in range(round(seconds * 20)):
+                    body.steer(Steer(vx=0.4))
+                    await here.wait(0.05)
+
+            await push(1.0)
+            assert here.speed() > 0.3
+            here.serving.append(here.group.create_task(body.halt()))
+            await push(3.0)
+            assert here.speed() < 0.01 and not body.client.stopping.active
+            body.steer(Steer())
+            await push(1.0)
+            assert here.speed() > 0.3
+
+    virtual(main)
+
+
+def test_a_stop_that_is_refused_is_none() -> None:
+    async def main() -> None:
+        async with attached() as here:
+            freeze(here)
+            stopping = here.bodies[0].client.stopping
+            stopping.begin("x", here.clock.now())
+            assert stopping._command is not None
+            no = Status(stopping._command.id, "stop", "rejected", 1, 1, "unknown_capability")
+            assert stopping.heard(no, here.clock.now()) and stopping.active
+            await here.until(lambda: here.sent("estop/set"), 1)
+
+    virtual(main)
+
+
+def test_what_a_robot_tells_of_an_old_stop_holds_nothing_up() -> None:
+    async def main() -> None:
+        async with attached() as here:
+            client = here.bodies[0].client
+            await halted(here)
+            client.use()
+            await here.until(lambda: not client.why_not(moves=True))
+            for _ in range(400):  # two states of the robot, with the stop among its last commands
+                client.use()
+                assert client.why_not(moves=True) == ""
+                await here.wait(0.03)
 
     virtual(main)
 

@@ -258,13 +258,17 @@ class RobotBody:
         now = self._clock.now()
         self._halts += 1
         self.client.stopping.begin(reason, now, latch=latch)
-        self.client.steering.end(now)
+        self.client.steering.stop(now)
 
     def steer(self, action: Steer) -> None:
         """Drive it by hand; see `embodied.remote.steering`."""
-        mine = action.robot == self.name or (not action.robot and not self.prefix)
-        if mine and not self.client.stopping.active:
-            self.client.steering.steer(action.vx, action.vy, action.wz, self._clock.now())
+        if action.robot != self.name and (action.robot or self.prefix):
+            return
+        now, hand = self._clock.now(), self.client.steering
+        if self.client.stopping.active:
+            hand.stop(now, held=True)
+        else:
+            hand.steer(action.vx, action.vy, action.wz, now)
 
     # --- background
 

@@ -48,18 +48,23 @@ class Steering:
         self._wanted = (0.0, 0.0, 0.0)
         self._touched = self._next = self._began = 0
         self._before: Rank | None = None
-        self._told = False
+        self._told = self._barred = False
 
     def steer(self, vx: float, vy: float, wz: float, now: int) -> None:
-        """Drive so (m/s, m/s, rad/s) from now on, for half a second at most; all zero lets go."""
+        """Drive so (m/s, m/s, rad/s) from now on, for half a second at most; all zero lets go. See `stop`, too."""
         if not all(map(math.isfinite, (vx, vy, wz))) or (vx, vy, wz) == (0.0, 0.0, 0.0):
             self.end(now)
+            self._barred = False
             return
+        held, self._touched = now - self._touched < SILENCE, now
+        if self._barred and held:
+            return
+        self._barred = False
         if not self.active:
             self.active, self._began, self._next = True, now, now
             self._before = self._wire.lease.wanted
             self._wire.lease.want(_higher(self._wire.rank))
-        self._wanted, self._touched = (vx, vy, wz), now
+        self._wanted = vx, vy, wz
         self.step(now)
 
     def step(self, now: int) -> None:
@@ -86,6 +91,12 @@ class Steering:
         if self._wire.lease.held:
             self._send((0.0, 0.0, 0.0))
         self._wire.lease.want(self._before)
+
+    def stop(self, now: int, *, held: bool = False) -> None:
+        """It is being stopped: a hand that holds on moves nothing until it has let go. held: it does, as is told now"""
+        if self.active or held:
+            self._barred, self._touched = True, now
+        self.end(now)
 
     def _why(self) -> str:
         if self._wire.factsheet is None:
