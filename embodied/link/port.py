@@ -22,6 +22,10 @@ class LinkRefused(LinkError):
     """The broker does not want this client (password, certificate, version, access): to try again will not help."""
 
 
+class LinkDenied(LinkRefused):
+    """The broker does not want one message or subscription of this client; the connection stands."""
+
+
 class Message(NamedTuple):
     """What came. retained: the broker had kept it: it is no news"""
 
@@ -49,15 +53,16 @@ class Connection(Protocol):
     version: str
 
     async def publish(self, message: Outgoing) -> None:
-        """Send. Returns when it is written (QoS 0) or acknowledged (QoS 1). Raises `LinkBroken`.
+        """Send. Returns when it is written (QoS 0) or acknowledged (QoS 1).
 
+        Raises `LinkBroken`, `LinkDenied`, and `LinkRefused` when the broker has ended the connection for good.
         Cancelled, it may have been sent all the same.
         """
 
     async def subscribe(self, topics: Sequence[tuple[str, int]]) -> None:
         """Subscribe to (filter, QoS), with retain handling 2 where the broker has it: nothing old to who drives.
 
-        Topics whose old message is wanted: see `recall`. Raises `LinkBroken`, and `LinkRefused` for one that is denied.
+        Topics whose old message is wanted: see `recall`. Raises `LinkBroken`, and `LinkDenied`.
         """
 
     async def recall(self, topics: Sequence[tuple[str, int]]) -> None:

@@ -3,7 +3,7 @@
 Codes of 3.1.1 are turned into these by paho. Pure.
 """
 
-from embodied.link.port import LinkBroken, LinkError, LinkRefused
+from embodied.link.port import LinkBroken, LinkDenied, LinkError, LinkRefused
 
 _AGAIN = {
     0x80: "for no reason that it gave", 0x81: "it could not read what was sent",
@@ -41,9 +41,9 @@ def refusal(where: str, code: int) -> LinkError:
     )
 
 
-def denied(where: str, what: str, code: int) -> LinkRefused:
+def denied(where: str, what: str, code: int) -> LinkDenied:
     """The broker did not take a subscription or a message, `what`."""
-    return LinkRefused(
+    return LinkDenied(
         f"the broker {where} does not let this client {what}: "
         f"check its access list for this user (MQTT reason 0x{code:02X})"
     )

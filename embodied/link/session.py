@@ -215,7 +215,7 @@ class Session:
             await self._open.close()
 
     async def publish(self, message: Outgoing) -> None:
-        """See `Connection`. Raises `LinkRefused` for a QoS 1 message that a broker of MQTT 5 does not let through."""
+        """See `Connection`. Raises `LinkDenied` for a QoS 1 message that a broker of MQTT 5 does not let through."""
         try:
             code = await self._client.send(message, self._properties(PacketTypes.PUBLISH, message))
         except aiomqtt.MqttError as error:
