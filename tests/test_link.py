@@ -335,3 +335,57 @@ def test_offset_finds_the_clock_behind_delays_and_its_drift() -> None:
     offset.heard("b2", 10, 100 * SECOND)  # it restarted
     again = offset.estimate()
     assert again is not None and again.offset_ms == pytest.approx(99_990) and again.heartbeats == 1
+
+
+def test_another_client_that_takes_over_costs_no_message() -> None:
+    async def main() -> None:
+        scene = Scene()
+        link, other = scene.link("a"), scene.link("b", "x")
+        async with scene.up(link, other):
+            scene.broker.hold("a")
+            for n in range(50):
+                assert link.send(Outgoing("x", str(n).encode(), 1))
+            await scene.wait(5)
+            async with scene.broker.dial("a")(None):
+                await scene.wait(5)
+            scene.broker.release("a")
+            assert link.counts.denied == 0 and not scene.lost
+            await scene.wait(20_000)
+            assert scene.payloads("b") == [str(n).encode() for n in range(50)]
+
+    virtually(main)
+
+
+def test_what_is_told_while_the_hello_is_on_its_way_comes_after_it() -> None:
+    async def main() -> None:
+        scene = Scene(delay_ms=100)
+
+        def hello() -> list[Outgoing]:
+            scene.clock.call_at(scene.clock.now() + 50 * MS, told)
+            return [Outgoing("safety", b"none", 1, True), Outgoing("lease", b"nobody", 1, True)]
+
+        def told() -> None:
+            assert not link.connected and link.send(Outgoing("safety", b"latched", 1, True), keep=False)
+
+        link = scene.link("a", hello=hello)
+        async with scene.up(link):
+            await scene.wait(2000)
+            assert scene.broker.retained["safety"].payload == b"latched"
+
+    virtually(main)
+
+
+def test_a_stop_that_is_said_again_before_it_is_acknowledged_is_the_same() -> None:
+    async def main() -> None:
+        scene = Scene(delay_ms=400)
+        link, other = scene.link("a"), scene.link("b", "#")
+        async with scene.up(link, other):
+            await scene.wait(3000)
+            for _ in range(8):
+                assert link.send(Outgoing("stop", b"1", 1), first=True, keep=False, valid_ns=SECOND)
+                assert link.send(Outgoing("estop", b"2", 1), first=True, keep=False, valid_ns=SECOND)
+                await scene.wait(50)
+            await scene.wait(3000)
+            assert scene.payloads("b") == [b"1", b"2"] and not scene.lost
+
+    virtually(main)

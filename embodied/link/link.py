@@ -21,7 +21,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from embodied.link.outbox import Lane, Lost, Newest, Outbox
-from embodied.link.port import Connection, Dial, LinkBroken, LinkError, LinkRefused, Message, Outgoing
+from embodied.link.port import Connection, Dial, LinkBroken, LinkDenied, LinkError, LinkRefused, Message, Outgoing
 from streams.clock import SECOND, Clock
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
@@ -108,7 +108,7 @@ class Link:
         self._writing: set[int] = set()
         self._news = {"first": asyncio.Event(), "then": asyncio.Event(), "newest": asyncio.Event()}
         self._chance = chance or random.Random()
-        self._ever = False
+        self._ever = self._greeting = False
 
     @property
     def waiting(self) -> int:
@@ -131,7 +131,9 @@ class Link:
             self._news["newest"].set()
             return took != "full"
         until = None if valid_ns is None else self._clock.now() + valid_ns
-        if not (keep or self.connected) or not self._outbox.add(message, first=first, keep=keep, until=until):
+        if not (keep or self.connected or self._greeting) or not self._outbox.add(
+            message, first=first, keep=keep, until=until
+        ):
             self.counts.dropped += 1
             return False
         if until is not None:
@@ -199,6 +201,7 @@ class Link:
         except* LinkError as several:
             ended = _worst(several)
         finally:
+            self._greeting = False
             self.counts.missed += getattr(connection, "missed", 0)
         return ended
 
@@ -209,7 +212,9 @@ class Link:
                     await connection.subscribe(self._subscriptions)
                 if self._recalled:
                     await connection.recall(self._recalled)
-                for message in self._hello():
+                hello = self._hello()
+                self._greeting = True  # what is told from here on is newer than `hello`, and comes after it
+                for message in hello:
                     await connection.publish(message)
                     self.counts.sent += 1
         except TimeoutError:
@@ -239,7 +244,7 @@ class Link:
             try:
                 await connection.publish(waiting.message)
                 self.counts.sent += 1
-            except LinkRefused as error:
+            except LinkDenied as error:
                 self.counts.denied += 1
                 self._lost(Lost(waiting.message, str(error)))
             finally:

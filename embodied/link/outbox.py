@@ -46,8 +46,17 @@ class Outbox:
         return sum(map(len, self._lanes.values()))
 
     def add(self, message: Outgoing, *, first: bool = False, keep: bool = True, until: int | None = None) -> bool:
-        """Put `message` at the end of its lane. False: the lane is full, and it is not in it."""
+        """Put `message` at the end of its lane. False: the lane is full, and it is not in it.
+
+        Of `first`, one that waits there with the same bytes is that message: a stop that is said again while the first
+        is not acknowledged would come after all that was said since, and stop that.
+        """
         lane = self._lanes["first" if first else "then"]
+        for place, waiting in enumerate(lane if first else ()):
+            if waiting.message == message:
+                longest = None if until is None or waiting.until is None else max(until, waiting.until)
+                lane[place] = waiting._replace(keep=keep or waiting.keep, until=longest)
+                return True
         if len(lane) >= self.limit:
             return False
         self._number += 1
