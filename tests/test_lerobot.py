@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-pq = pytest.importorskip("pyarrow.parquet", reason="pip install 'visavis[lerobot]'")
-av = pytest.importorskip("av", reason="pip install 'visavis[lerobot]'")
+pytest.importorskip("pyarrow.parquet", reason="pip install 'visavis[lerobot]'")
+pytest.importorskip("av", reason="pip install 'visavis[lerobot]'")
+
+import av
+import pyarrow.parquet as pq
 
 from agent.errors import OutputError
 from agent.lerobot.command import add

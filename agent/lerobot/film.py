@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 import av
 import numpy as np
@@ -82,7 +82,7 @@ class Film:
         if name not in av.codecs_available:
             raise ExportError(f"this PyAV has no {name}: choose another --codec.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: Any = av.open(str(path), "w")
+        self._file = cast(Any, av.open(str(path), "w"))
         self._stream = self._file.add_stream(name, rate=fps, options=options)
         self._stream.height, self._stream.width = shape[0], shape[1]
         self._stream.pix_fmt = "yuv420p"
