@@ -31,7 +31,7 @@ from policies.chunks.remote import Address, RemotePolicy, RemoteRefused
 from policies.chunks.remote_frames import PROTOCOL, Answer, Part, Question, described, pack, unpack
 from policies.chunks.told import Event, Tick
 from streams.clock import MS, SECOND, Clock, run
-from tests.chunk_scenes import one_pass, spec
+from tests.chunk_scenes import Script, one_pass, spec
 
 TOKEN = "a-token-for-the-tests"
 ROOT = Path(__file__).parent.parent
@@ -153,6 +153,34 @@ def test_it_answers_as_in_the_process(tmp_path: Path) -> None:
             RemotePolicy(url, "another-token-than-that", allow_remote=True)
     with pytest.raises(ChunkRefused, match="closed"):
         there.infer(SEEN, None, 0)
+
+
+def test_any_policy_can_be_served_and_a_port_that_is_taken_is_told() -> None:
+    policy = Script(lambda seen: np.tile(seen.values["observation.state"] + 1, (4, 1)), rows=4)
+    ports: list[int] = []
+    wrong: list[str] = []
+
+    async def main() -> None:
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(serve.serve(policy, TOKEN, 0, ports.append))
+            while not ports:
+                await asyncio.sleep(0.01)
+            try:
+                await serve.serve(policy, TOKEN, ports[0])
+            except RemoteRefused as error:
+                wrong.append(str(error))
+            await asyncio.to_thread(talk, f"ws://127.0.0.1:{ports[0]}")
+            serving.cancel()
+
+    def talk(url: str) -> None:
+        with remote(url) as one, remote(url) as other:
+            for each in (one, other, one):
+                assert each.spec.name == "scripted" and each.spec.horizon == 4
+                assert np.array_equal(each.infer(SEEN, None, 3, "forward"), [[3.0, 0.0]] * 4)
+
+    run(main(), virtual=False)
+    assert policy.asked[0][1:] == (None, 3, "forward")
+    assert "cannot serve" in wrong[0]
 
 
 def test_a_browser_and_a_fifth_client_are_not_served(tmp_path: Path) -> None:

@@ -116,9 +116,14 @@ def takes(recording: Recording, of: Of, robot: str = "") -> Found:
         if len(rows.times) < 2 or (robot and rows.where != robot):
             continue
         try:
-            found.append(rows.take(recording.path, kinds.get(rows.where, "")))
+            take = rows.take(recording.path, kinds.get(rows.where, ""))
         except ExportError as error:
             lacks.append(str(error))
+            continue
+        if of == "steering" and not np.ptp(take.state, axis=0).any():  # it was refused, or somebody else drove
+            lacks.append(f"{take.place}: left out, the robot was steered and did not move.")
+        else:
+            found.append(take)
     return Found(sorted(found, key=lambda take: int(take.times[0])), statuses, lacks)
 
 

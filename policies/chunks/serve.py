@@ -14,11 +14,12 @@ import sys
 from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 import numpy as np
 
+from policies.chunks.description import ChunkSpec, Graph
 from policies.chunks.errors import ChunkRefused
 from policies.chunks.inference import OnnxPolicy
 from policies.chunks.package import Package
@@ -42,12 +43,13 @@ from streams.worker import Worker
 HOST = "127.0.0.1"
 TOKEN = "VISAVIS_POLICY_TOKEN"
 MOST_CLIENTS = 4
+Role: TypeAlias = Literal["policy", "encoder", "step"]
 
 
 async def serve(policy: ChunkPolicy, token: str, port: int = 0, ready: Callable[[int], object] = print) -> None:
     """Serve `policy` until cancelled: one inference at a time, in a thread. ready: called with the port.
 
-    Raises `RemoteRefused` if the port cannot be had or the token is too short, `DependencyMissing`.
+    Raises `RemoteRefused` if the port cannot be had or the token is too short, `PackageError`, `DependencyMissing`.
     """
     if len(token) < LEAST_TOKEN:
         raise RemoteRefused(f"the token of a policy server is at least {LEAST_TOKEN} characters.")
@@ -57,6 +59,7 @@ async def serve(policy: ChunkPolicy, token: str, port: int = 0, ready: Callable[
     except ImportError as error:
         raise DependencyMissing("websockets", "web", "a policy server") from error
     ours: list[Any] = [PROTOCOL]
+    hello = msgspec.json.encode(_whole(policy.spec)).decode()
     worker, clients = Worker(clock.Clock(), "policy-server"), 0
 
     def admit(connection: Any, request: Any) -> Any:
@@ -70,7 +73,7 @@ async def serve(policy: ChunkPolicy, token: str, port: int = 0, ready: Callable[
         nonlocal clients
         clients += 1
         try:
-            await connection.send(msgspec.json.encode(policy.spec).decode())
+            await connection.send(hello)
             async for message in connection:
                 await connection.send(await worker.work(0, answered, policy, message))
         except exceptions.ConnectionClosed:
@@ -90,6 +93,18 @@ async def serve(policy: ChunkPolicy, token: str, port: int = 0, ready: Callable[
         raise RemoteRefused(f"cannot serve on {HOST}:{port}: {error.strerror or error}.") from error
     finally:
         worker.abandon()
+
+
+def _whole(spec: ChunkSpec) -> ChunkSpec:
+    """`spec` as `policy.json` has to be; a policy that is not of a package has no graphs, and names some all the same.
+
+    Raises `PackageError` if parts of it contradict each other.
+    """
+    roles: tuple[Role, ...] = ("policy",) if spec.family == "one_pass" else ("encoder", "step")
+    none = {role: Graph(f"{role}.onnx", "0" * 64) for role in roles}
+    whole = msgspec.structs.replace(spec, graphs=spec.graphs or none)
+    whole.check()
+    return whole
 
 
 def answered(policy: ChunkPolicy, message: bytes | str) -> bytes:
