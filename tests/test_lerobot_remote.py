@@ -161,10 +161,15 @@ def test_any_policy_can_be_served_and_a_port_that_is_taken_is_told() -> None:
     wrong: list[str] = []
 
     async def main() -> None:
+        up = asyncio.Event()
+
+        def ready(port: int) -> None:
+            ports.append(port)
+            up.set()
+
         async with asyncio.TaskGroup() as group:
-            serving = group.create_task(serve.serve(policy, TOKEN, 0, ports.append))
-            while not ports:
-                await asyncio.sleep(0.01)
+            serving = group.create_task(serve.serve(policy, TOKEN, 0, ready))
+            await up.wait()
             try:
                 await serve.serve(policy, TOKEN, ports[0])
             except RemoteRefused as error:
