@@ -93,8 +93,11 @@ class AgentLink:
         self._ears[ears.robot] = ears
 
     def new_id(self) -> str:
-        """For one message: never used twice, not even by another run of this program."""
-        return f"{self.session[:40]}-{next(self._ids)}"
+        """For one message: never used twice, not even by another run of this program.
+
+        Nobody can guess the next one: who used it first, for nonsense, would have ours refused as a duplicate.
+        """
+        return f"{self.session[:40]}-{next(self._ids)}-{secrets.token_hex(4)}"
 
     def send(
         self, message: Outgoing, *, first: bool = False, keep: bool = True, valid_ns: int | None = None

@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from embodied.remote.schema import Unfit, safe
+from embodied.remote.schema import Unfit, is_name, safe
 from embodied.remote.words import Words
 from embodied.robot.consent import needs_consent
 from embodied.robot.factsheet import Capability, Factsheet
@@ -25,6 +25,8 @@ def fit(factsheet: Factsheet) -> tuple[Factsheet, tuple[str, ...]]:
             wrong.append(f"more than {_MOST} capabilities")
             break
         try:
+            if not is_name(each.name):
+                raise Unfit("its name is too long to be one")
             params = safe(each.params or {"type": "object"})
             if params.get("type") != "object":
                 raise Unfit("params is not of type object")

@@ -72,8 +72,8 @@ class Errands:
         if errand is None:
             return False
         before = errand.status
-        if before is not None and status.seq <= before.seq:
-            return True
+        if before is not None and (status.seq <= before.seq or status.state == "rejected"):
+            return True  # what was accepted is refused no more: somebody else has used its id, and was refused
         errand.status, errand.heard = status, now
         begins = status.state == "running" and (before is None or before.state in ("accepted", "paused"))
         if begins or status.state in ("paused", "accepted"):

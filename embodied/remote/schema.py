@@ -13,13 +13,19 @@ _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,47}")
 _CHOICE = re.compile(r"[\w+:.-]+(?: [\w+:.-]+){0,3}")
-DEEP, MANY, LONG = 6, 64, 40
+_PART = re.compile(r"[A-Za-z0-9]+")
+DEEP, MANY, LONG, PARTS = 6, 64, 40, 5
 
 Schema = dict[str, Any]
 
 
 class Unfit(ValueError):
     """What is no schema that can be used, and where."""
+
+
+def is_name(name: str) -> bool:
+    """Whether a name that came over the wire names something: a model reads it, and a sentence could stand in it."""
+    return len(name) <= LONG and len(_PART.findall(name)) <= PARTS
 
 
 def safe(schema: Any, where: str = "params", depth: int = 0) -> Schema:
@@ -62,7 +68,7 @@ def _object(schema: Schema, where: str, depth: int) -> Schema:
     if not isinstance(properties, dict) or len(properties) > MANY:
         raise Unfit(f"{where}.properties is no object of up to {MANY}")
     for name in properties:
-        if not isinstance(name, str) or not _NAME.fullmatch(name):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or not is_name(name):
             raise Unfit(f"{where} has a name that is none")
     required = schema.get("required", [])
     if not isinstance(required, list) or not all(isinstance(each, str) and each in properties for each in required):

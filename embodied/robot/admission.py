@@ -40,9 +40,9 @@ class Gate:
         """None if `message` may be carried out."""
         if capability.moves and (found := self._may_move(message, sensed, now)):
             return found
-        if not self._in_rate(message, capability, now):
-            return Refusal("rate", "rate", "too often; wait and ask again")
         held = self._desk.holds(message.sender, message.lease, now)
+        if not self._in_rate(message, capability, now, held=held):
+            return Refusal("rate", "rate", "too often; wait and ask again")
         if capability.moves and not held:
             return Refusal("lease", "no_lease", "acquire the lease first")
         source = self.source(message, held=held)
@@ -75,7 +75,8 @@ class Gate:
             return Refusal("mode", "mode", f"the robot is in mode {sensed.mode}")
         return None
 
-    def _in_rate(self, message: Command | Setpoint, capability: Capability, now: int) -> bool:
+    def _in_rate(self, message: Command | Setpoint, capability: Capability, now: int, *, held: bool) -> bool:
+        """held: `message` has the lease: who may not move it must not use up the wishes of who may"""
         if capability.kind in ("stream", "chunk"):
             return self._streams.take(f"{message.sender} {capability.name}", now)
         if capability.kind == "instant" or not capability.moves:
@@ -84,7 +85,7 @@ class Gate:
             return False
         claimed = message.origin.source if message.origin else "text"
         by_person = claimed in ("speech", "text", "vision")
-        return not by_person or self._model.take("", now)
+        return not (by_person and held) or self._model.take("", now)
 
     def _consent(self, message: Command | Setpoint, capability: Capability, source: Source) -> Refusal | None:
         if self._settings.consent == "off":
