@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from agent.lerobot.command import add
 from agent.lerobot.errors import ExportError
 from agent.lerobot.export import Choice, export
 from streams.clock import SECOND
+from streams.errors import DependencyMissing
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK, IMAGE, Topic
 from streams.types import Attached, BodyState, Controlled, Image, Outcome, Steer
@@ -295,3 +297,12 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert [light for _, light in shown[::5]] == pytest.approx([40, 48, 56, 64, 72, 120, 128, 136, 144], abs=6)
     with pytest.raises(SystemExit):
         top.parse_args(["export-lerobot", "a.mcap", "--out", out, "--camera", "../x"])
+
+
+@pytest.mark.parametrize("package", ["pyarrow", "av"])
+def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(DependencyMissing, match=rf"{package}.*visavis\[lerobot\]"):
+        export([tmp_path / "a.mcap"], tmp_path / "set")
