@@ -224,3 +224,19 @@ def test_a_speaker_knows_which_words_were_said() -> None:
             assert said < cut["result"]["words"] < 10
 
     run(main(), virtual=True)
+
+
+def test_what_is_paused_long_before_it_has_moved_is_not_blocked() -> None:
+    async def main() -> None:
+        async with room() as made:
+            id = await made.agent.begin("move", {"distance_m": 0.5})
+            await made.agent.wait(0.06)
+            for _ in range(2):
+                await made.agent.begin("pause", {"id": id})
+                await made.agent.wait(3)
+                await made.agent.begin("resume", {"id": id})
+                await made.agent.wait(0.05)
+            status = await made.agent.ended(id)
+            assert status["state"] == "succeeded", status
+
+    run(main(), virtual=True)

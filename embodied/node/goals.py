@@ -14,7 +14,6 @@ from embodied.node.profile import Profile
 from embodied.node.speaker import Speaker
 from embodied.robot.decisions import Velocity
 from embodied.robot.factsheet import Limits
-from embodied.robot.vocabulary import SECOND
 
 STEP_S = 0.02
 GAIN = 4.0  # 1/s, close to the end
@@ -168,18 +167,18 @@ class _Trip:
 
 
 class _Patience:
-    """Fails a goal that comes no nearer."""
+    """Fails a goal that comes no nearer. Steps are counted, not time: while it is paused there are none."""
 
     def __init__(self) -> None:
         self._best = math.inf
-        self._since: int | None = None
+        self._steps = 0
 
     def look(self, left: float, trip: _Trip) -> None:
-        """`left` is what is left now."""
-        now = trip.task.now
-        if self._since is None or left < self._best - MOVED or left < 2 * MOVED:
-            self._best, self._since = min(left, self._best), now
-        elif now - self._since > BLOCKED_S * SECOND:
+        """`left` is what is left in this step."""
+        self._steps += 1
+        if left < self._best - MOVED or left < 2 * MOVED:
+            self._best, self._steps = min(left, self._best), 0
+        elif self._steps * STEP_S > BLOCKED_S:
             raise TaskFailed("obstacle", "something is in the way", trip.task.result)
 
 
@@ -270,11 +269,12 @@ class Goals:
         if self._gripper is None:
             raise TaskFailed("unknown_capability", "this robot has no gripper")
         target = self._gripper.max if wide else self._gripper.min
-        until = task.now + GRIP_S * SECOND
+        waited = 0.0  # in steps: while it is paused there are none
         while abs(task.sensed.joints.get(GRIPPER, math.inf) - target) > 0.02:
-            if task.now > until:
+            if waited > GRIP_S:
                 raise TaskFailed("obstacle", "the gripper is held back", {"open": not wide})
             task.aim({GRIPPER: target})
+            waited += STEP_S
             await task.step()
         return {"open": wide}
 
