@@ -360,3 +360,14 @@ class Operator:
         wish = LeaseSet(v=1, id="op-1", sender="op", op="acquire", rank="operator", fresh=fresh)
         self.here.inject(robot_topic("home", "r1", "lease/set"), encode(wish))
         await self.here.wait(0.05)
+
+
+def test_a_robot_may_have_a_dot_in_its_id() -> None:
+    async def main() -> None:
+        async with attached("r1", "kitchen.bot") as here:
+            first, second = here.bodies
+            action = Command("kitchen.bot.move", {"distance_m": 0.1}, turn=1, id=1)
+            assert second.takes(action) and not first.takes(action)
+            assert (await here.do(action, second)).status == "done"
+
+    virtual(main)

@@ -77,8 +77,8 @@ class RobotBody:
             return False
         if self.prefix:
             return action.name.startswith(self.prefix)
-        head, dot, _ = action.name.partition(".")
-        return not dot or head not in self.client.link.config.ids or self._capability(action.name) is not None
+        others = (f"{robot}." for robot in self.client.link.config.ids if robot != self.name)
+        return not action.name.startswith(tuple(others)) or self._capability(action.name) is not None
 
     # --- carrying out
 
