@@ -7,11 +7,12 @@ its usual hearing. Voices of espeak-ng say the word into the noise of motors (br
 turning, made here) at 20, 10 and 5 dB below the word, while somebody steers the robot; the agent is talking at every
 second time (it is not heard by its own microphone). When the word really ends is known from the sound. One process and
 the other share the machine's monotonic clock. Real recordings of stop words are not in the folder of recordings.
-Prints `missed` and exits 1 where the target is missed.
+What was not heard counts as never in the last p95. Prints `missed` and exits 1 where the target is missed.
 """
 
 import argparse
 import asyncio
+import math
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -70,7 +71,7 @@ class Heard(NamedTuple):
 def trials(count: int) -> list[Trial]:
     """All voices, rates, levels and both states, in turns."""
     return [
-        Trial(VOICES[n % len(VOICES)], RATES_WPM[n // len(VOICES) % 3], SNRS_DB[n % 3], n // 3 % 2 == 1)
+        Trial(VOICES[n % 10], RATES_WPM[n // 10 % 3], SNRS_DB[(n + n // 30) % 3], (n // 3 + n // 30) % 2 == 1)
         for n in range(count)
     ]
 
@@ -303,7 +304,9 @@ def report(yard: Yard, arrived: list[int]) -> bool:
     if wire:
         print(f"  of it from the agent's decision to the subscriber: p50 {percentile(wire, 50):.1f} ms, "
               f"p95 {percentile(wire, 95):.1f} ms")  # fmt: skip
-    return bool(took) and percentile([ms for _, ms in took], 95) <= TARGET_MS
+    late = percentile([*(ms for _, ms in took), *[math.inf] * (len(yard.heard) - len(took))], 95)
+    print(f"  p95 of all that was said: {f'{late:.0f} ms' if late < math.inf else 'never'}")
+    return late <= TARGET_MS
 
 
 def main() -> int:

@@ -48,11 +48,11 @@ from tests.brokers import (
     within,
 )
 from tests.remote_room import attached, move, virtual
-from tests.robot_processes import robot
+from tests.robot_processes import agent, robot, visavis
 from tests.test_prompt import Stage, request
 
 pytestmark = [needs_mosquitto, needs_openssl]
-CLIENTS = ("r1", "agent1", "agent2", "op", "mallory")
+CLIENTS = ("r1", "agent1", "agent2", "op", "console", "mallory")
 OPERATOR, KEYS = "0f" * 16, {"agent1": "1a" * 16, "agent2": "2b" * 16, "op": "3c" * 16}
 
 
@@ -104,7 +104,7 @@ def _let_in(folder: Path, user: str) -> None:
 async def site(folder: Path, *, certified: bool = False, keys: bool = False) -> AsyncIterator[Site]:
     tls = certificates(folder, CLIENTS)
     lines = secured(
-        folder, robots=["r1"], agents=["agent1", "agent2"], operators=["op"], tls=tls, clients=certified
+        folder, robots=["r1"], agents=["agent1", "agent2"], operators=["op", "console"], tls=tls, clients=certified
     )  # fmt: skip
     _let_in(folder, "mallory")
     options = ["--user", "r1", "--ca", str(tls["ca"])]
@@ -333,6 +333,54 @@ def test_with_keys_nobody_speaks_for_another_and_nothing_is_said_twice(tmp_path:
             assert here.watch.diary.estop == "latched"
 
     within(60, main())
+
+
+@pytest.mark.parametrize("certified", [False, True], ids=["passwords", "certificates"])
+def test_the_agent_and_the_operator_come_in_where_all_is_locked(tmp_path: Path, certified: bool) -> None:
+    """`visavis attach` and `visavis stop` through TLS, access list, seals and the operator's key."""
+    pytest.importorskip("starlette")
+    pytest.importorskip("websockets")
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            here = await stack.enter_async_context(site(tmp_path, keys=True, certified=certified))
+            files = {"seal.hex": KEYS["agent1"], "operator.hex": OPERATOR}
+            for name, key in files.items():
+                (tmp_path / name).write_text(key)
+                (tmp_path / name).chmod(0o600)
+            environment = {} if certified else {VARIABLE: PASSWORD}
+
+            def at(user: str) -> tuple[str, list[str]]:
+                own = ["--cert", str(here.tls[user]), "--key", str(here.tls[f"{user}.key"])] if certified else []
+                return f"mqtts://{user}@127.0.0.1:{here.broker.port}", ["--ca", str(here.tls["ca"]), *own]
+
+            url, options = at("agent1")
+            sealed = ("--set", f"robot.seal_key={tmp_path / 'seal.hex'}")
+            talk = await stack.enter_async_context(
+                agent(url, *options, *sealed, folder=tmp_path, environment=environment)
+            )  # fmt: skip
+            await talk.says("go forward half a meter")
+            await talk.told("Outcome", action="Command", name="move", status="done")
+            assert here.odometry.x == pytest.approx(0.5, abs=0.05)
+
+            await talk.says("go back two meters")
+            await talk.page.until(lambda page: abs(page.of("BodyState")[-1]["speed"][0]) > 0.15, 10)
+            for words, user, code, said in (
+                (["--latch"], "agent2", 0, "until it is reset"),
+                (["--reset"], "agent2", 1, "is not reset"),
+                (["--reset", "--operator-key", str(tmp_path / "seal.hex")], "console", 1, "is not reset"),
+                (["--reset", "--operator-key", str(tmp_path / "operator.hex")], "console", 0, "may move again"),
+            ):
+                url, options = at(user)
+                command = ("stop", url, "--robot", "r1", "--agent", user, *options, *words)
+                async with visavis(
+                    *command, folder=tmp_path, name="-".join(words[:1]), environment=environment
+                ) as program:
+                    assert await program.ended(within_s=20) == code, program.said
+                    assert said in program.said
+            assert here.watch.diary.estop == "none"
+
+    within(90, main())
 
 
 def test_a_flood_does_not_stall_it(tmp_path: Path) -> None:
