@@ -117,6 +117,7 @@ def _servers(commands: Commands) -> None:
 
 def _recordings(commands: Commands) -> None:
     """Commands on recordings."""
+    from agent.lerobot.command import add as lerobot
     from agent.tuning.command import add as tuning
 
     events = commands.add_parser("events", help="the timeline of a recording")
@@ -135,6 +136,7 @@ def _recordings(commands: Commands) -> None:
     captions.set_defaults(command=_captions)
 
     tuning(commands)
+    lerobot(commands)
 
     recover = commands.add_parser("recover", help="make a whole file of a torn or damaged recording")
     recover.add_argument("recording", metavar="REC.mcap")

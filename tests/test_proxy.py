@@ -222,6 +222,14 @@ def test_a_port_that_is_taken_and_a_broker_that_is_not_there() -> None:
 # --- with a real broker
 
 
+async def met(proxy: Proxy, fate: str, count: int) -> None:
+    """Wait until so many packets on the way up have had this fate."""
+    clock = Clock()
+    async with asyncio.timeout(5):
+        while proxy.up.counts[fate] < count:
+            await clock.sleep_until(clock.now() + 5_000_000)
+
+
 @pytest.mark.skipif(find() is None, reason="mosquitto is not installed: apt install mosquitto")
 def test_doubled_and_lost_messages_behind_a_real_broker() -> None:
     async def main() -> None:
@@ -233,8 +241,10 @@ def test_doubled_and_lost_messages_behind_a_real_broker() -> None:
                 proxy.up.double = 1.0
                 await sender.publish(Outgoing("t", b"twice", 1))
                 await sender.publish(Outgoing("t", b"twice", 0))
+                await met(proxy, "doubled", 2)  # one of QoS 0 is written, and has not passed yet
                 proxy.up.double, proxy.up.lose = 0.0, 1.0
                 await sender.publish(Outgoing("t", b"lost", 0))
+                await met(proxy, "lost", 1)
                 proxy.up.lose = 0.0
                 await sender.publish(Outgoing("t", b"end", 1))
                 got: list[bytes] = []

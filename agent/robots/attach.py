@@ -14,6 +14,7 @@ from agent.outputs import Terminal
 from agent.robots import attach_options
 from agent.robots.bodies import remote_bodies
 from agent.robots.finding import factsheets
+from agent.robots.policies import load
 from agent.robots.senses import OWN, Senses, senses
 from embodied.ports import Actuator
 from embodied.remote.sentences import sentences
@@ -45,9 +46,11 @@ def attach(arguments: argparse.Namespace) -> int:
     def furnish(settings: config.Config) -> config.Config:
         return furnished(settings, found, eyes_ears)
 
+    skills = () if arguments.web else load(settings.robot)
+
     def moving(publisher: Publisher, clock: Clock) -> Sequence[Actuator]:
         robot = replace(settings.robot, ids=tuple(found))
-        return remote_bodies(replace(settings, robot=robot), publisher, clock, eyes_ears.feeds)
+        return remote_bodies(replace(settings, robot=robot), publisher, clock, eyes_ears.feeds, skills)
 
     added = Furnishing(furnish, eyes_ears.microphone, eyes_ears.camera, _keyboard(arguments), moving)
     if arguments.audio:

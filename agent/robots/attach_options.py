@@ -27,7 +27,14 @@ def add(commands: Any, live: Options, mind: Options) -> None:
     )  # fmt: skip
     connection(robots)
     robots.add_argument("--words", metavar="FILE", help="in which words a model is told what the robot can do")
-    robots.add_argument("--skill", action="append", default=[], metavar="FOLDER", help="a policy of action chunks")
+    robots.add_argument(
+        "--skill", action="append", default=[], metavar="FOLDER|URL",
+        help="a policy of action chunks (docs/control.md), or a server that has one (docs/lerobot.md)",
+    )  # fmt: skip
+    robots.add_argument(
+        "--allow-remote-policy", action="store_true",
+        help="let the server of a --skill see what the robot sees, and move it; its token is in VISAVIS_POLICY_TOKEN",
+    )  # fmt: skip
     robots.add_argument("--robot-camera", action="store_true", help="see through the robot's camera")
     robots.add_argument("--robot-microphone", action="store_true", help="hear through the robot's microphone")
     robots.add_argument("--robot-speaker", action="store_true", help="speak through the robot's loudspeaker")
@@ -56,6 +63,8 @@ def assignments(arguments: argparse.Namespace) -> list[str]:
     made += [f"robot.{name}={json.dumps(value)}" for name in names if (value := getattr(arguments, name, None))]
     if arguments.skill:
         made.append(f"robot.skills={json.dumps(arguments.skill)}")
+    if arguments.allow_remote_policy:
+        made.append("robot.allow_remote_policy=true")
     for sense in ("camera", "microphone", "speaker"):
         if getattr(arguments, f"robot_{sense}"):
             made.append(f"robot.{sense}=true")

@@ -7,6 +7,7 @@ from agent.config import Config
 from agent.errors import ConfigError
 from agent.robots.finding import address
 from agent.robots.keys import read_key
+from agent.robots.policies import load, remote
 from agent.robots.senses import Feed, Feeding
 from agent.robots.skills import Skill
 from embodied.link.mqtt import dial
@@ -14,14 +15,22 @@ from embodied.remote.agent_link import AgentLink
 from embodied.remote.body import RobotBody
 from embodied.remote.client import RobotClient
 from embodied.remote.speaker import RobotSpeech
+from policies.chunks.policy import ChunkPolicy
 from streams.clock import Clock
 from streams.ports import Publisher
 
 
-def remote_bodies(config: Config, publisher: Publisher, clock: Clock, feeds: Sequence[Feed] = ()) -> list[Any]:
+def remote_bodies(
+    config: Config,
+    publisher: Publisher,
+    clock: Clock,
+    feeds: Sequence[Feed] = (),
+    policies: Sequence[ChunkPolicy] | None = None,
+) -> list[Any]:
     """An actuator for each robot, on one link, one for each skill of the first, and one for its loudspeaker if wanted.
 
     feeds: sources that hear and see by the first robot's telemetry
+    policies: of the skills (default: they are loaded, which servers cannot be in here)
     Raises `ConfigError`, `LinkError` for an address that is none, `WordsInvalid`, and `PolicyError` for a skill.
     """
     settings = config.robot
@@ -37,7 +46,13 @@ def remote_bodies(config: Config, publisher: Publisher, clock: Clock, feeds: Seq
         RobotBody(client, publisher, clock, offers_prefix="" if place == 0 else f"{client.robot}.")
         for place, client in enumerate(clients)
     ]
-    skills: list[Any] = [Skill.load(folder, clients[0], publisher, clock) for folder in settings.skills]
+    if policies is None:
+        if there := [where for where in settings.skills if remote(where)]:
+            raise ConfigError(
+                f"robot.skills: {there[0]}: a policy on a server goes with `visavis attach` without --web"
+            )
+        policies = load(settings)
+    skills: list[Any] = [Skill(policy, clients[0], publisher, clock) for policy in policies]
     if feeds:
         Feeding(clients[0], feeds)
     speech = [RobotSpeech(clients[0], publisher, clock)] if settings.speaker else []

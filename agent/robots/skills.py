@@ -7,7 +7,6 @@ planned as setpoints of the robot's chunk capability. The robot checks every row
 import asyncio
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -20,8 +19,6 @@ from embodied.robot.vocabulary import RANKS
 from policies.chunks.beats import Beats
 from policies.chunks.executor import ChunkExecutor, Pace
 from policies.chunks.fitting import Drivable, fit
-from policies.chunks.inference import OnnxPolicy
-from policies.chunks.package import Package
 from policies.chunks.policy import ChunkPolicy, Observation, Stitch
 from policies.chunks.told import ActionChunk, Event, Tick
 from policies.errors import PolicyError
@@ -68,11 +65,6 @@ class Skill:
         self._why = ""
         self._fence = -1
         client.listen(self)
-
-    @classmethod
-    def load(cls, folder: str, client: RobotClient, publisher: Publisher, clock: Clock) -> "Skill":
-        """The policy in `folder`. Reads files. Raises `PolicyError`."""
-        return cls(OnnxPolicy(Package.read(Path(folder))), client, publisher, clock)
 
     def offers(self) -> tuple[Offer, ...]:
         """The policy, as one thing more that the robot can do."""
@@ -308,7 +300,7 @@ class Skill:
         self._end("halted")
 
     async def aclose(self) -> None:
-        """Nothing to give back."""
+        """The policy may be used again by another session; who loaded it closes it."""
 
     def _outcome(
         self, command: Command, status: Literal["done", "cut", "fenced", "refused", "failed"], detail: str = ""

@@ -154,10 +154,10 @@ class Proxy:
                     pipe = _Pipe(one, other, way, self._clock, raw=self._raw)
                     self._pipes.add(pipe)
                     tasks.create_task(self._carry(pipe))
-        except* OSError:
+        except* (OSError, _Over):
             pass  # one side has gone, or the broker was not there: the other side is told below
-        except* _Over:
-            pass
+        except* asyncio.CancelledError:
+            pass  # `cut`, or the end: on Python 3.11 asyncio's own callback logs a handler that ends as cancelled
         finally:
             self._tasks.discard(task)
             for end in (writer, others):

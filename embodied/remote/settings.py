@@ -24,7 +24,8 @@ class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
     words: a file with the words in which a model is told of what the robot can do; what is not in it keeps the words
         that come with visavis, or has none: those of the robot itself are shown to people only
     halt: what "stop" does: "stop" ends all motion and lets the robot be used again; "estop" stays until it is reset
-    skills: folders of policies of action chunks: each is one more thing that the first robot can do
+    skills: folders of policies of action chunks: each is one more thing that the first robot can do; or addresses of
+        servers that have one (wss://, or ws:// of this machine), if allow_remote_policy says that they are trusted
     camera, microphone, speaker: see, hear and speak through those of the first robot
     find_s: how long to look for a robot
     """
@@ -43,6 +44,7 @@ class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
     words: str = ""
     halt: Literal["stop", "estop"] = "stop"
     skills: tuple[str, ...] = ()
+    allow_remote_policy: bool = False
     camera: bool = False
     microphone: bool = False
     speaker: bool = False

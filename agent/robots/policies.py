@@ -1,0 +1,30 @@
+"""The chunk policies that section `robot` names: packages in folders, and servers that are trusted on purpose."""
+
+import os
+from pathlib import Path
+
+from embodied.remote.settings import RobotConfig
+from policies.chunks.inference import OnnxPolicy
+from policies.chunks.package import Package
+from policies.chunks.policy import ChunkPolicy
+
+TOKEN = "VISAVIS_POLICY_TOKEN"
+"""Environment variable with the token that a policy server wants."""
+
+
+def load(settings: RobotConfig) -> tuple[ChunkPolicy, ...]:
+    """All of them. Reads files and connects: not on an event loop. Raises `PolicyError`, which says what is wrong."""
+    return tuple(_one(where, settings) for where in settings.skills)
+
+
+def remote(where: str) -> bool:
+    """Whether it is the address of a server."""
+    return where.startswith(("ws://", "wss://"))
+
+
+def _one(where: str, settings: RobotConfig) -> ChunkPolicy:
+    if not remote(where):
+        return OnnxPolicy(Package.read(Path(where)))
+    from policies.chunks.remote import RemotePolicy  # noqa: PLC0415 - an extra, and seldom
+
+    return RemotePolicy(where, os.environ.get(TOKEN, ""), allow_remote=settings.allow_remote_policy)
