@@ -251,3 +251,35 @@ def test_pieces_end_with_sentences_where_they_can() -> None:
     assert list(pieces(words, 10)) == [["aa", "bb."], ["cc", "dd", "ee"]]
     assert list(pieces(["x" * 50, "y"], 10)) == [["x" * 50], ["y"]]
     assert [word for piece in pieces(TEXT.split(), 12) for word in piece] == TEXT.split()
+
+
+def test_it_speaks_while_somebody_else_moves_the_robot() -> None:
+    async def main() -> None:
+        async with scene() as s:
+            other = RobotClient(
+                link := AgentLink(RobotConfig(agent="op", ids=("r1",)), s.broker.dial("op"), s.clock), "r1"
+            )
+            serving = asyncio.create_task(link.serve())
+            for _ in range(40):
+                other.use()
+                await s.wait(0.05)
+            assert other.lease.held
+            outcome = await s.say("please mind your toes")
+            assert outcome.status == "done" and s.robot.said == ["please", "mind", "your", "toes"]
+            assert other.lease.held
+            serving.cancel()
+
+    run(main(), virtual=True)
+
+
+def test_a_robot_that_went_silent_is_not_waited_for() -> None:
+    async def main() -> None:
+        async with scene() as s:
+            s.broker.hold("r1")
+            await s.wait(3)
+            begun = s.clock.now()
+            assert (await s.say()).status == "failed"
+            assert s.clock.now() - begun < 2 * SECOND
+            s.broker.release("r1")
+
+    run(main(), virtual=True)

@@ -55,7 +55,8 @@ class RobotClient(Known):
             return "it has not told what it can do"
         if self.watch.boot and self.factsheet.boot != self.watch.boot:
             return "it has just started anew"
-        if moves and self.watch.health(self._now()) != "heard":
+        health = self.watch.health(self._now())
+        if health == "unknown" or (moves and health != "heard"):
             return "it is not heard"
         if moves and self.watch.latched:
             return ""  # the proposer says that better

@@ -6,7 +6,7 @@ the goal. From that alone `PlayStarted`, `Played` and `Outcome` are told, in the
 When a word ended is known to a fifth of a second; between two reports the time is shared out by length ("estimated").
 
 There is no PLAYBACK: an echo canceller has nothing to work with, and a robot that also listens has to cancel its own
-voice. `say` is a goal, so the agent needs the robot's lease for it.
+voice. Only a `say` that the robot declares to be a motion (risk above 0) needs its lease.
 """
 
 import asyncio
@@ -183,9 +183,12 @@ class RobotSpeech:
         """Why it cannot be asked now; "" if it can, or nobody wants it any more."""
         until = self._clock.now() + READY
         while not spoken.cut:
-            self._client.use()
-            reason = self._client.why_not(moves=True)
-            if not reason and self._sheet() is None:
+            sheet = self._sheet()
+            moves = sheet is not None and sheet.moves
+            if moves:
+                self._client.use()
+            reason = self._client.why_not(moves=moves)
+            if not reason and sheet is None:
                 return "it has no loudspeaker that can be spoken through"
             if not reason or self._clock.now() >= until:
                 return reason

@@ -184,15 +184,16 @@ class Hearing:
         if goal is None:
             refusal = Refusal("lifecycle", "unknown_capability", f"{id} is not under way")
         elif command.name == "resume":
-            free = not post.latch.latched and post.desk.holds(command.sender, command.lease, now)
-            stale = post.beats.judge(command.fresh, now)
+            moves = goal.capability.moves  # what does not, such as speech, began without a lease and a heartbeat
+            free = not moves or (not post.latch.latched and post.desk.holds(command.sender, command.lease, now))
+            stale = post.beats.judge(command.fresh, now) if moves else None
             if stale:
                 refusal = Refusal("freshness", stale, "echo the newest heartbeat")
             elif not free:
                 refusal = Refusal("lease", "estop_latched" if post.latch.latched else "no_lease", "you may not move it")
             elif not post.book.resume(goal, now):
                 refusal = Refusal("lifecycle", "busy", f"{id} is {goal.state}, not paused")
-            elif lease := post.desk.current:
+            elif moves and (lease := post.desk.current):
                 goal.owner = lease.id
         elif not post.book.pause(goal, now):
             refusal = Refusal("lifecycle", "busy", f"{id} cannot be paused")
