@@ -9,7 +9,7 @@ from typing import Any
 
 from streams.clock import SECOND
 from streams.packet import Packet
-from streams.types import Attached, Fault, Recovered
+from streams.types import Attached, BodyState, Fault, Recovered
 
 AGAIN_NS = 30 * SECOND
 GONE = frozenset({"SourceLost", "RobotSilent"})  # other faults of a device (lost samples, a late block) are not its end
@@ -55,7 +55,9 @@ class Troubles:
                 self._loud = [UNSTOPPED_TEXT]
             case Fault(where=where, error=error) if where in self._texts and error in GONE:
                 self.lost.add(where)
-            case Recovered(where=where):
+            case Recovered(where=where) if where not in self._robots:
+                self.lost.discard(where)
+            case BodyState(where=where, link="heard"):  # what has recovered of a robot may be its broker alone
                 self.lost.discard(where)
 
     @property

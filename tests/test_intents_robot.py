@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from streams.topics import FEEDBACK
-from streams.types import Attached, Command, Fault, Offer, Offered, Outcome, Recovered, Say, Withdraw
+from streams.types import Attached, BodyState, Command, Fault, Offer, Offered, Outcome, Recovered, Say, Withdraw
 from tests.test_intents import SECOND, Talk
 
 
@@ -79,7 +79,9 @@ def test_a_robot_that_is_lost_and_found_is_told_once_each() -> None:
     talk.publish(FEEDBACK, Fault("r1", "RobotSilent", "not heard for 2 s"))
     assert talk.floor() == [Say("I have lost the robot.", turn=1, id=1)]
     talk.now += 2 * SECOND
-    talk.publish(FEEDBACK, Recovered("r1"))
+    talk.publish(FEEDBACK, Recovered("r1", "the broker is reached again."))
+    assert not talk.policy.wants_floor
+    talk.publish(FEEDBACK, BodyState("r1", "heard"))
     assert [each.text for each in talk.floor() if isinstance(each, Say)] == ["The robot is back."]
     assert not talk.policy.wants_floor
 
