@@ -6,6 +6,9 @@ from itertools import pairwise
 import pytest
 
 from embodied.ports import Actuator, Choosy, Connected, Latching, Steerable
+from policies.troubles import Troubles
+from streams.packet import Packet
+from streams.topics import FEEDBACK
 from streams.types import Attached, BodyState, Command, Offered, Progress, Recovered, Steer
 from tests.remote_room import MS, Room, attached, move, room, virtual
 
@@ -369,5 +372,46 @@ def test_a_robot_may_have_a_dot_in_its_id() -> None:
             action = Command("kitchen.bot.move", {"distance_m": 0.1}, turn=1, id=1)
             assert second.takes(action) and not first.takes(action)
             assert (await here.do(action, second)).status == "done"
+
+    virtual(main)
+
+
+def test_a_yes_is_forgotten_with_the_robots_boot_on_both_sides() -> None:
+    async def main() -> None:
+        async with attached() as here:
+            body = here.bodies[0]
+            assert body.client.proposer is not None
+            body.client.proposer._agreed.add("beep")
+            before = body.client.proposer
+            await here.kill()
+            here.robot()
+            await here.until(lambda: body.client.proposer not in (None, before))
+            assert not body.client.proposer.agreed
+            assert all(offer.consent == (offer.name == "nav.goto") for offer in body.offers())
+
+    virtual(main)
+
+
+def test_a_robot_is_back_when_it_is_heard_and_not_when_its_broker_is() -> None:
+    async def main() -> None:
+        async with attached() as here:
+            troubles = Troubles()
+
+            def told() -> list[str]:
+                for at, data in here.told.all:
+                    troubles.feed(Packet(FEEDBACK, at, at, 0, 0, data))
+                here.told.all.clear()
+                return troubles.tell()
+
+            await here.kill()
+            here.broker.stop()
+            await here.wait(4)
+            assert told() == ["I have lost the robot."]
+            here.broker.start()
+            await here.wait(10)
+            assert here.told.of(Recovered) and told() == []
+            here.robot()
+            await here.wait(3)
+            assert told() == ["The robot is back."]
 
     virtual(main)

@@ -58,7 +58,6 @@ class RobotBody:
         self._clock = clock
         self._latches = client.link.config.halt == "estop"
         self._fence, self._halts = -1, 0
-        self._agreed: set[str] = set()
         self._running: dict[str, tuple[Command, Errand]] = {}
         self._last: dict[int, asyncio.Future[bool]] = {}  # by turn, only the newest: whether its last motion was done
         self.news = News(client, publisher, clock, self.offers)
@@ -68,8 +67,8 @@ class RobotBody:
 
     def offers(self) -> tuple[Offer, ...]:
         """What a policy may ask for now; nothing before the robot was found."""
-        sheet = self.client.factsheet
-        return () if sheet is None else offers_of(sheet, self.words, self.prefix, self._agreed)
+        sheet, proposer = self.client.factsheet, self.client.proposer
+        return () if sheet is None or proposer is None else offers_of(sheet, self.words, self.prefix, proposer.agreed)
 
     def takes(self, action: Action) -> bool:
         """Every motion with its prefix; without one, every motion that is not plainly another robot's."""
@@ -162,9 +161,8 @@ class RobotBody:
         if not self._publish(made, errand):
             del self._running[made.id]
             return _outcome(action, "refused", why("link_lost"))
-        if action.confirmed and name not in self._agreed:
-            self._agreed.add(name)
-            self.news.offer()
+        if action.confirmed:
+            self.news.offer()  # what was agreed to once may need no yes any more
         self._progress(action, "sent", None, "")
         return errand
 

@@ -4,7 +4,7 @@ The robot enforces; this only spares a journey, and keeps what only an agent can
 what one turn of a person may set in motion, and who has said yes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 from embodied.robot.arguments import Arguments, Refusal
@@ -126,6 +126,11 @@ class Proposer:
         self._second, self._minute = Rate(goals_per_s, 1.0), Rate(goals_per_min, 60.0)
         self._seqs: dict[str, int] = {}
         self._agreed: set[str] = set()
+
+    @property
+    def agreed(self) -> Collection[str]:
+        """Capabilities to which a person has said yes, since the robot told of itself: "first" asks no more."""
+        return self._agreed
 
     def propose(
         self, id: str, name: str, args: dict[str, Any], source: Source, now: int, *, turn: str = "",
