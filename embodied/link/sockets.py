@@ -38,10 +38,13 @@ def trust(address: Address) -> ssl.SSLContext:
         raise LinkRefused(f"the certificates in {address.ca!r} (ca) cannot be read: {_plainly(error)}") from None
     if address.cert:
         try:
-            context.load_cert_chain(address.cert, address.key or None)
+            # Without a password OpenSSL asks for one on the terminal, and everything stands until somebody types.
+            context.load_cert_chain(address.cert, address.key or None, password="")
         except (OSError, ssl.SSLError) as error:
             files = f"{address.cert!r} (cert)" + (f" with {address.key!r} (key)" if address.key else "")
-            raise LinkRefused(f"the own certificate {files} cannot be used: {_plainly(error)}") from None
+            raise LinkRefused(
+                f"the own certificate {files} cannot be used: {_plainly(error)} (a key must not have a pass phrase)"
+            ) from None
     return context
 
 
