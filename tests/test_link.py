@@ -16,6 +16,7 @@ from embodied.link.outbox import Lost
 from embodied.link.ping import Ping
 from embodied.link.port import LinkBroken, LinkError, LinkRefused, Message, Outgoing
 from streams.clock import MS, SECOND, Clock, run
+from streams.errors import DependencyMissing
 
 
 class Scene:
@@ -387,5 +388,19 @@ def test_a_stop_that_is_said_again_before_it_is_acknowledged_is_the_same() -> No
                 await scene.wait(50)
             await scene.wait(3000)
             assert scene.payloads("b") == [b"1", b"2"] and not scene.lost
+
+    virtually(main)
+
+
+def test_a_package_that_is_missing_is_said_plainly() -> None:
+    async def main() -> None:
+        @asynccontextmanager
+        async def without(will: Outgoing | None) -> AsyncIterator[Any]:
+            raise DependencyMissing("aiomqtt", "robot", "a robot")
+            yield
+
+        link = Link(without, Clock(), receive=print, subscriptions=[])
+        with pytest.raises(DependencyMissing):
+            await link.run()
 
     virtually(main)

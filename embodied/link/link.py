@@ -23,6 +23,7 @@ from msgspec import Struct
 from embodied.link.outbox import Lane, Lost, Newest, Outbox
 from embodied.link.port import Connection, Dial, LinkBroken, LinkDenied, LinkError, LinkRefused, Message, Outgoing
 from streams.clock import SECOND, Clock
+from streams.errors import DependencyMissing
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 REFUSED_PAUSE_S = 10.0
@@ -144,8 +145,8 @@ class Link:
     async def run(self) -> None:
         """Keep connected until cancelled; then goodbye and a clean disconnect, within a second.
 
-        Raises `LinkRefused` if the broker does not want this client and never did. Broken connections are tried again
-        for ever, after pauses of 0.2 to 5 s; refusals after a first success every 10 s or so.
+        Raises `DependencyMissing`, and `LinkRefused` if the broker never wanted this client. Broken connections
+        are tried again for ever, after pauses of 0.2 to 5 s; refusals after a first success every 10 s or so.
         """
         pause = FIRST_PAUSE_S
         try:
@@ -171,9 +172,12 @@ class Link:
         A task group drops a cancellation that comes along with an error; and in Python 3.11 it leaves its own task
         counted as cancelled when a child fails, so that the count tells nothing.
         """
-        async with asyncio.TaskGroup() as group:
-            once = group.create_task(self._once())
-            await asyncio.wait((once,))
+        try:
+            async with asyncio.TaskGroup() as group:
+                once = group.create_task(self._once())
+                await asyncio.wait((once,))
+        except* DependencyMissing as missing:
+            raise missing.exceptions[0] from None
         return once.result()
 
     async def _once(self) -> LinkError:
