@@ -320,3 +320,19 @@ def test_every_decision_is_noted_with_its_reason() -> None:
             ]  # fmt: skip
 
     run(main(), virtual=True)
+
+
+def test_the_watchdog_is_told_while_it_comes_to_rest() -> None:
+    async def main() -> None:
+        async with room() as made:
+            steps: list[int] = []
+            await made.agent.begin("move", {"distance_m": 2.0})
+            await made.agent.wait(1.5)
+            made.node._stepped = lambda: steps.append(made.clock.now())
+            begun = made.clock.now()
+            assert made.job is not None
+            made.job.cancel()
+            await asyncio.wait([made.job])
+            assert sum(at > begun for at in steps) >= 5
+
+    run(main(), virtual=True)

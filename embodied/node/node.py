@@ -313,6 +313,7 @@ class RobotNode:
             until = now + REST_WITHIN
             while self._clock.now() < until and (len(self._tasks) or not self.driven.still):
                 self._roll_out()
+                self._stepped()
                 await self._clock.sleep_until(self._clock.now() + STEP)
         finally:
             self._quietly_still()
