@@ -253,7 +253,8 @@ def test_a_broker_that_is_killed_in_the_middle_does_nothing_twice(tmp_path: Path
             await talk.says("turn left")  # into the void
             await talk.page.until(lambda page: page.of("BodyState")[-1]["link"] == "unknown", 15)
             await talk.says("turn right")  # when that is known
-            await talk.told("Outcome", 10, action="Command", name="turn", status="refused")
+            asked = await talk.told("TurnCommitted", text="turn right")
+            await talk.told("Outcome", 10, action="Command", turn=asked["turn"], status="refused")
             await here.broker.restart()
             async with watching(here.url, name="watch2") as wire:
                 await wire.until(wire.odometry)
