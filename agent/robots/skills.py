@@ -60,6 +60,7 @@ class Skill:
         self._executor: ChunkExecutor | None = None
         self._found = asyncio.Event()
         self._wrong = "the robot has not told what it can do"
+        self._busy = False  # one is under way, or waits for the lease
         self._current: Command | None = None
         self._ended = asyncio.Event()
         self._why = ""
@@ -130,11 +131,11 @@ class Skill:
         assert isinstance(action, Command)
         if self._executor is None:
             return self._outcome(action, "refused", self._wrong)
-        if self._current is not None:
+        if self._busy:
             return self._outcome(action, "refused", f"{self.name} is under way already")
         if wrong := self._refusal(action):
             return self._outcome(action, "refused", wrong)
-        self._given = action.arguments
+        self._busy, self._given = True, action.arguments
         seconds = float(action.arguments.get("seconds", USUAL_S))
         self._client.use()
         if RANKS.index(self._client.rank) < RANKS.index("policy"):  # what a policy wants is believed of no lower rank
@@ -142,13 +143,17 @@ class Skill:
         try:
             return await self._carried_out(action, seconds)
         finally:
+            self._busy = False
             if not self._client.steering.active:
                 self._client.lease.want(self._client.rank)
 
     async def _carried_out(self, action: Command, seconds: float) -> Outcome:
-        assert self._executor is not None
-        if why := await self._allowed():
-            return self._outcome(action, "refused", why)
+        try:
+            why = await self._allowed()
+        except asyncio.CancelledError:
+            return self._outcome(action, "fenced", "stopped before it began")
+        if why or self._executor is None:
+            return self._outcome(action, "refused", why or self._wrong)
         if action.turn <= self._fence and action.on_cut == "cancel":
             return self._outcome(action, "fenced", "stopped before it began")
         self._current, self._why = action, ""
