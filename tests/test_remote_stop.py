@@ -149,6 +149,30 @@ def test_without_a_connection_it_is_told_at_once_and_tried_on() -> None:
     virtual(main)
 
 
+@pytest.mark.parametrize(("away", "sent"), [(45, True), (70, False)])
+def test_one_that_could_not_be_sent_is_sent_within_a_minute_or_told_to_be_given_up(away: float, sent: bool) -> None:
+    async def main() -> None:
+        async with attached() as here:
+            client = here.bodies[0].client
+            here.broker.stop()
+            await here.until(lambda: not client.connected)
+            await halted(here)
+            assert (await here.do(move())).status == "refused"  # nothing new goes before it
+            await here.wait(away)
+            assert bool(here.told.faults("StopGivenUp")) is not sent
+            here.broker.start()
+            await here.until(lambda: client.connected and client.health == "heard", 9)
+            await here.wait(1)
+            assert bool(here.sent("command", "stop")) is sent and not client.stopping.active
+            assert any("has stopped" in each.message for each in here.told.of(Recovered)) is sent
+            if not sent:
+                (fault,) = here.told.faults("StopGivenUp")
+                assert "could not be reached" in fault.message and "Use the stop on the robot itself" in fault.message
+            assert (await here.do(move(-0.2, turn=2))).status == "done"
+
+    virtual(main)
+
+
 @pytest.mark.parametrize("serve", [True, False])
 def test_without_a_robot_or_anything(serve: bool) -> None:
     async def main() -> None:
@@ -194,6 +218,8 @@ def test_a_frozen_robot() -> None:
             stops = len(here.sent("command", "stop"))
             await here.wait(2)
             assert len(here.sent("command", "stop")) == stops and len(here.told.faults("StopUnconfirmed")) == 1
+            (fault,) = here.told.faults("StopGivenUp")
+            assert "r1 has not answered for 10 s" in fault.message
 
     virtual(main)
 

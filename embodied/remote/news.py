@@ -17,7 +17,7 @@ from streams.types import Attached, BodyState, Fault, Offer, Offered, Progress, 
 
 STATES = 200 * MS
 CLAMPED = 2 * SECOND
-ALWAYS = frozenset({"StopUnconfirmed", "StopLatched"})
+ALWAYS = frozenset({"StopUnconfirmed", "StopGivenUp", "StopLatched"})
 """Faults that are told however many others there were."""
 
 

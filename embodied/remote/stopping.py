@@ -2,7 +2,11 @@
 
     at once, every 50 ms    `command/stop`, until its status comes, or the robot is seen to rest
     after 0.5 s             `estop/set` besides, until the latch is seen
-    after 0.9 s             a person is told, loudly, to use the stop on the robot itself; and it goes on for 10 s
+    after 0.9 s             a person is told, loudly, to use the stop on the robot itself; and it goes on
+    after 10 s unanswered   it is given up, and a person is told that, too
+
+Where the broker is not reached it waits, and is sent when it is reached again within a minute. Nothing else is asked of
+the robot before that: who wants something of it is told that it is being stopped.
 
 This is software at the end of a network, and no emergency stop: see docs/robot-contract.md.
 """
@@ -18,6 +22,9 @@ EVERY = 50 * MS
 ESCALATE = 500 * MS
 LOUD = 900 * MS
 GIVE_UP = 10 * SECOND
+"""Of being connected and not answered; what was not sent has been said to nobody."""
+LATEST = 60 * SECOND
+"""Of not being connected: whoever finds the robot moving then has another reason for it."""
 RESTS = 200 * MS
 """Odometry that shows rest for so long, all of it heard after the stop was sent, is as good as an answer."""
 _NO: frozenset[State] = frozenset({"rejected", "failed", "expired"})
@@ -70,13 +77,13 @@ class Stopping:
         self._estop: StopCall | None = None
         self._reason = ""
         self._latch = False
-        self._began = self._next = self._until = 0
+        self._began = self._next = self._stepped = self._unanswered = self._unsent = 0
         self._sent: int | None = None
         self._away = False
 
     def begin(self, reason: str, now: int, *, latch: bool = False) -> None:
         """Stop now; to say it again puts nothing off. latch: for good, until an operator resets it"""
-        wire, self._until = self._wire, now + GIVE_UP
+        wire, self._stepped, self._unanswered, self._unsent = self._wire, now, 0, 0
         if not self.active:
             self.active, self._latch, self._told = True, False, False
             self._began, self._next, self._sent, self._estop, self._away = now, now, None, None, False
@@ -99,6 +106,9 @@ class Stopping:
         if self._seen(now):
             return
         wire = self._wire
+        self._unanswered += (now - self._stepped) * wire.connected
+        self._unsent += (now - self._stepped) * (not wire.connected)
+        self._stepped = now
         if not wire.connected:
             self._sent, self._away = None, True
         elif now >= self._next and self._command is not None:
@@ -113,8 +123,9 @@ class Stopping:
         if not self._told and (not wire.connected or now - self._began >= LOUD):
             self._told = True
             wire.loud("StopUnconfirmed", self._words())
-        if now >= self._until:
+        if self._unanswered >= GIVE_UP or self._unsent >= LATEST:
             self.active = False
+            wire.loud("StopGivenUp", self._given_up())
 
     def _shout(self, now: int) -> None:
         if self._estop is None or self._estop.failed(self._wire.watch, now):
@@ -151,3 +162,10 @@ class Stopping:
     def _words(self) -> str:
         why = "does not answer" if self._wire.connected else "cannot be reached"
         return f"STOP NOT CONFIRMED: {self._where} {why}. Use the stop on the robot itself."
+
+    def _given_up(self) -> str:
+        connected = self._wire.connected
+        why = f"has not answered for {GIVE_UP // SECOND} s" if connected else "could not be reached in time"
+        return (
+            f"STOP GIVEN UP: {self._where} {why}, and is not told to stop any more. Use the stop on the robot itself."
+        )
