@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from agent.robots.skills import Skill
+from embodied.remote.motions import Motions
 from streams.clock import SECOND, Clock, run
 from streams.types import Command, Outcome
 
@@ -19,7 +20,7 @@ class Scene:
         client: Any = SimpleNamespace(
             robot="r1", rank="policy", factsheet=None, listen=lambda listener: None, use=lambda: None,
             tell=self.done.append,
-            lease=SimpleNamespace(want=lambda rank: None), steering=SimpleNamespace(active=False),
+            lease=SimpleNamespace(id="l-1"), motions=Motions(),
             watch=SimpleNamespace(latched=False),
             why_not=lambda moves: "" if self.clock.now() >= self.lease_at else "the lease was not granted yet",
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """A chunk policy as a skill of a robot: begun by a command, executed behind the guards, ended by time or a person."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,9 @@ import numpy as np
 from agent import assembly, config
 from agent.replay import Replay
 from agent.replaying import perform
+from embodied.robot.codec import decode
+from embodied.robot.messages import Command as Wire
+from embodied.robot.reports import LeaseState
 from embodied.robot.settings import GuardSettings
 from policies.chunks.policy import Observation
 from policies.chunks.scaling import Floats
@@ -21,6 +25,11 @@ JOINTS = ("j1.pos", "j2.pos", "j3.pos", "j4.pos", "j5.pos", "gripper.pos")
 SENTENCE = (
     'policy.texts=[["own", """[intents.wave]\\nsentences=["wave"]\\n'
     'command={ name = "wave", arguments = { seconds = 2 } }"""]]'
+)
+OTHERS = (
+    'policy.texts=[["own", """[intents.wave]\\nsentences=["wave"]\\n'
+    'command={ name = "wave", arguments = { seconds = 2 } }\\n'
+    '[intents.point]\\nsentences=["point"]\\ncommand={ name = "arm.move_j", arguments = { j1 = -0.5 } }"""]]'
 )
 GUARDS = GuardSettings(odometry_needed=False)
 
@@ -42,9 +51,18 @@ def wave(answer: Any = None, **changed: Any) -> Script:
     return Script(answer or toward(0.6), names=JOINTS, name="wave", task="wave an arm", **changed)
 
 
-def held(scene: Any, policy: Any = None, *taps: Any, tail_ms: float = 5000) -> Held:
-    room = Room(profile="arm", skills=[policy or wave()], settings=GUARDS)
-    return hold(scene, room, SENTENCE, tail_ms=tail_ms, taps=taps)
+def held(
+    scene: Any, policy: Any = None, *taps: Any, tail_ms: float = 5000, sentences: str = SENTENCE,
+    happening: Sequence[Any] = (),
+) -> Held:  # fmt: skip
+    room = Room(profile="arm", skills=[policy or wave()], settings=GUARDS, happening=happening)
+    return hold(scene, room, sentences, tail_ms=tail_ms, taps=taps)
+
+
+def cancels(session: Held) -> list[str]:
+    """What the robot was told to cancel of all that moves a resource."""
+    sent = [decode(each.payload, Wire) for _, each in session.room.broker.log if each.topic.endswith("/command/cancel")]
+    return [str(each.args["resource"]) for each in sent if each.args["target"] == "*"]
 
 
 def test_it_is_offered_done_and_every_step_is_told() -> None:
@@ -67,12 +85,43 @@ def test_a_stop_ends_it_and_the_arm_holds() -> None:
     assert 0.05 < session.room.robot.joints["j1"] < 0.7
     after = [each for each in session.log.packets if isinstance(each.data, Controlled) and each.t > 2.35e9]
     assert not after
+    assert set(cancels(session)) <= {"arm", "gripper"}
+
+
+def test_when_its_time_is_over_the_rest_of_its_chunk_is_left_out() -> None:
+    assert cancels(held([typed(1500, "wave")], wave(toward(1.5)))) == ["arm", "gripper"]
 
 
 def test_a_stop_that_stays_refuses_the_next() -> None:
     pressed = (2300, 2300, StopPressed("console", latch=True))
     session = held([typed(1500, "wave"), pressed, typed(4000, "wave")], tail_ms=4000)
     assert [end.status for end in session.ends()] == ["cut", "refused"]
+
+
+def test_a_newer_motion_ends_it_and_is_not_ended_by_it() -> None:
+    session = held([typed(1500, "wave"), typed(2300, "point")], wave(toward(1.5)), sentences=OTHERS)
+    assert {end.name: end.status for end in session.ends()} == {"wave": "cut", "arm.move_j": "done"}
+    assert "a newer motion" in next(end.detail for end in session.ends() if end.name == "wave")
+    assert abs(session.room.robot.joints["j1"] + 0.5) < 0.05
+    assert cancels(session) == []  # the goal has ended the chunk at the robot; "*" would have ended the goal
+    assert session.room.clients["r1"].lease.wanted == "model"  # again, when nothing is under way
+
+
+def test_it_ends_an_older_motion() -> None:
+    session = held([typed(1500, "point"), typed(1600, "wave")], sentences=OTHERS)
+    assert {end.name: end.status for end in session.ends()} == {"wave": "done", "arm.move_j": "cut"}
+    assert abs(session.room.robot.joints["j1"] - 0.6) < 0.05
+
+
+def test_it_cancels_nothing_where_somebody_else_moves_the_robot() -> None:
+    def taken(room: Room) -> None:
+        lease = room.clients["r1"].lease
+        lease.told(LeaseState(holder="op", rank="operator"))
+
+    session = held([typed(1500, "wave")], wave(toward(1.5)), happening=[(2300, taken)])
+    (end,) = session.ends()
+    assert end.status == "failed" and "op moves it" in end.detail
+    assert cancels(session) == []
 
 
 def test_a_policy_for_another_robot_is_refused_in_words() -> None:

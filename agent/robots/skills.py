@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from embodied.remote.client import RobotClient
+from embodied.remote.motions import Motion
 from embodied.robot.arguments import Refusal
 from embodied.robot.factsheet import Factsheet
 from embodied.robot.reports import Happening, Heartbeat, Telemetry
@@ -29,6 +30,7 @@ from streams.types import Action, Command, Controlled, Fault, Offer, Outcome
 
 LEASE_S = 2.0
 USUAL_S, LONGEST_S = 10.0, 300.0
+OVERTAKEN = "a newer motion has taken its place"
 LINK = 20 * MS  # to the robot and back; rows so near are not changed any more
 
 
@@ -62,6 +64,7 @@ class Skill:
         self._wrong = "the robot has not told what it can do"
         self._busy = False  # one is under way, or waits for the lease
         self._current: Command | None = None
+        self._lease: str | None = None  # under which it moves
         self._ended = asyncio.Event()
         self._why = ""
         self._fence = -1
@@ -136,19 +139,23 @@ class Skill:
         if wrong := self._refusal(action):
             return self._outcome(action, "refused", wrong)
         self._busy, self._given = True, action.arguments
+        motion = self._client.motions.line_up(action.turn, self, self._overtaken)
+        outcome: Outcome | None = None
         seconds = float(action.arguments.get("seconds", USUAL_S))
-        self._client.use()
-        if RANKS.index(self._client.rank) < RANKS.index("policy"):  # what a policy wants is believed of no lower rank
-            self._client.lease.want("policy")
         try:
-            return await self._carried_out(action, seconds)
+            outcome = await self._carried_out(action, seconds, motion)
+            return outcome
         finally:
             self._busy = False
-            if not self._client.steering.active:
-                self._client.lease.want(self._client.rank)
+            self._client.motions.over(motion, outcome is not None and outcome.status == "done")
 
-    async def _carried_out(self, action: Command, seconds: float) -> Outcome:
+    async def _carried_out(self, action: Command, seconds: float, motion: Motion) -> Outcome:
         try:
+            if not await motion.its_turn():
+                return self._outcome(action, "fenced", "what was to be done before it did not come to its end")
+            self._client.use()
+            if RANKS.index(self._client.rank) < RANKS.index("policy"):  # what a policy wants is believed of no lower
+                self._client.raise_to("policy")
             why = await self._allowed()
         except asyncio.CancelledError:
             return self._outcome(action, "fenced", "stopped before it began")
@@ -156,7 +163,9 @@ class Skill:
             return self._outcome(action, "refused", why or self._wrong)
         if action.turn <= self._fence and action.on_cut == "cancel":
             return self._outcome(action, "fenced", "stopped before it began")
-        self._current, self._why = action, ""
+        if not self._client.motions.begin(motion):
+            return self._outcome(action, "fenced", OVERTAKEN)
+        self._current, self._why, self._lease = action, "", self._client.lease.id
         self._ended.clear()
         self._executor.begin(self._policy.spec.task or self.name)
         try:
@@ -167,8 +176,8 @@ class Skill:
         except asyncio.CancelledError:
             return self._outcome(action, "cut", "stopped on the way")
         finally:
-            self._rest()
-        return self._outcome(action, "failed", self._why)
+            self._rest(motion)
+        return self._outcome(action, "cut" if motion.ended else "failed", self._why)
 
     async def _allowed(self) -> str:
         """Wait for the lease; why the robot may not be moved, "" if it may."""
@@ -177,13 +186,26 @@ class Skill:
             await self._clock.sleep_until(self._clock.now() + 20 * MS)
         return why or ("it is stopped; an operator has to reset it" if self._client.watch.latched else "")
 
-    def _rest(self) -> None:
+    def _rest(self, motion: Motion) -> None:
+        """Plan nothing more; and the robot is told to leave out what it has of the last chunk, about a second.
+
+        Not if something newer moves it: that has ended the chunk at the robot, and would be ended with it.
+        """
         if self._executor is not None:
             self._executor.cancel()
         self._current = None
-        capability = self._drives(self._client.factsheet)
+        client = self._client
+        if client.lease.id is None or client.lease.id != self._lease or not client.motions.newest(motion):
+            return
+        capability = self._drives(client.factsheet)
         for resource in capability.resources if capability is not None else ():
-            self._client.tell("cancel", {"target": "*", "resource": resource}, first=True)
+            client.tell("cancel", {"target": "*", "resource": resource}, first=True)
+
+    def _overtaken(self) -> None:
+        """Another actuator begins a newer motion: from this step on nothing is sent that could take its place."""
+        if self._executor is not None and self._current is not None:
+            self._executor.cancel()
+        self._end(OVERTAKEN)
 
     def _drives(self, sheet: Factsheet | None) -> Any:
         capabilities = () if sheet is None else sheet.capabilities

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from embodied.remote.capabilities import offers as offers_of
 from embodied.remote.client import RobotClient
 from embodied.remote.errands import Errand
+from embodied.remote.motions import Motion
 from embodied.remote.news import News
 from embodied.remote.saying import why
 from embodied.remote.words import Words
@@ -59,7 +60,6 @@ class RobotBody:
         self._latches = client.link.config.halt == "estop"
         self._fence, self._halts = -1, 0
         self._running: dict[str, tuple[Command, Errand]] = {}
-        self._last: dict[int, asyncio.Future[bool]] = {}  # by turn, only the newest: whether its last motion was done
         self.news = News(client, publisher, clock, self.offers)
         client.listen(self.news)
 
@@ -85,7 +85,7 @@ class RobotBody:
         """Have the robot do it, and tell what it really did.
 
         Motions of one turn are done one after the other (those that wait are dropped when the one before them does not
-        come to its end); those of a later turn replace them as the robot says.
+        come to its end); those of a later turn replace them as the robot says (`embodied.remote.motions`).
         Refused early where the robot would refuse it. Its end is waited for as long as the capability may take, and
         some seconds; then nobody knows. Cancelling tells the robot to end it, and returns at once how far it had come;
         its own end is told as `Progress` when it comes.
@@ -97,22 +97,20 @@ class RobotBody:
             return _outcome(action, "refused", why("unknown_capability"))
         if capability is not None and not capability.moves:
             return await self._perform(action)
-        before = self._last.get(action.turn)
-        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._last = {action.turn: done}
+        motion = self.client.motions.line_up(action.turn, self, lambda: self._overtaken(action))
         outcome: Outcome | None = None
         try:
-            if before is not None and not before.done() and not await asyncio.shield(before):
-                outcome = _outcome(action, "fenced", "what was to be done before it did not come to its end")
+            if await motion.its_turn():
+                outcome = await self._perform(action, motion)
             else:
-                outcome = await self._perform(action)
+                outcome = _outcome(action, "fenced", "what was to be done before it did not come to its end")
         except asyncio.CancelledError:
             outcome = _outcome(action, "fenced", "stopped before it began")
         finally:
-            done.set_result(outcome is not None and outcome.status == "done")
+            self.client.motions.over(motion, outcome is not None and outcome.status == "done")
         return outcome
 
-    async def _perform(self, action: Command) -> Outcome:
+    async def _perform(self, action: Command, motion: Motion | None = None) -> Outcome:
         halts = self._halts
         try:
             reason = await self._ready(action)
@@ -122,7 +120,7 @@ class RobotBody:
             return _outcome(action, "fenced", "stopped before it began")
         if reason:
             return _outcome(action, "refused", reason)
-        errand = self._send(action)
+        errand = self._send(action, motion)
         if isinstance(errand, Outcome):
             return errand
         try:
@@ -147,7 +145,7 @@ class RobotBody:
                 return reason
             await self._clock.sleep_until(min(until, now + STEP))
 
-    def _send(self, action: Command) -> Errand | Outcome:
+    def _send(self, action: Command, motion: Motion | None) -> Errand | Outcome:
         client, name = self.client, self._name(action)
         made = client.propose(
             name, action.arguments, action.origin, turn=str(action.turn), confirmed=action.confirmed
@@ -155,6 +153,9 @@ class RobotBody:
         if isinstance(made, Refusal):
             told = _outcome(action, "refused", why(made.reason, made.detail))
             return replace(told, result={"reason": made.reason, "guard": made.guard})
+        if motion is not None and not client.motions.begin(motion):
+            client.watch.open.pop(made.id, None)
+            return _outcome(action, "fenced", "a newer motion has taken its place")
         capability = self._capability(name)
         errand = Errand(made.id, name, capability.timeout_s if capability else 1.0, self._clock.now(), self._came)
         self._running[made.id] = (action, errand)
@@ -211,6 +212,12 @@ class RobotBody:
         if result is None and ended != "done":
             result = {"reason": final.reason} if ended == "refused" else _way(None, final.progress)
         return replace(told, result=result)
+
+    def _overtaken(self, action: Command) -> None:
+        """Another actuator of this robot begins a newer motion."""
+        for each, errand in list(self._running.values()):
+            if each is action:
+                self._cancel(errand)
 
     def _cancel(self, errand: Errand) -> None:
         if not errand.cuts:

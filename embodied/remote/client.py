@@ -12,6 +12,7 @@ from embodied.link.port import Outgoing
 from embodied.remote.agent_link import AgentLink
 from embodied.remote.errands import Errand
 from embodied.remote.known import Known
+from embodied.remote.motions import Motions
 from embodied.remote.steering import Steering
 from embodied.remote.stopping import Stopping
 from embodied.robot.arguments import Refusal
@@ -23,7 +24,7 @@ from embodied.robot.properties import properties
 from embodied.robot.reports import Status
 from embodied.robot.seal import seal
 from embodied.robot.topics import DELIVERY, Channel, robot_topic
-from embodied.robot.vocabulary import SECOND, Source
+from embodied.robot.vocabulary import SECOND, Rank, Source
 
 VALID = SECOND
 """What moves something and could not be sent by then is not sent: the robot would call it stale."""
@@ -35,13 +36,14 @@ class RobotClient(Known):
     """Robot `robot`, over `link`, to which it adds itself.
 
     watch: what was heard;  factsheet: of what can be used, None before it was found or when it cannot be used
-    lease: the lease;  state, safety, odometry, telemetry: the newest;  stopping, steering: see there
+    lease: the lease;  state, safety, odometry, telemetry: the newest;  stopping, steering, motions: see there
     rank: as which the agent asks for the lease
     """
 
     def __init__(self, link: AgentLink, robot: str) -> None:
         super().__init__(link, robot)
         self.stopping, self.steering = Stopping(self, robot), Steering(self, robot)
+        self.motions = Motions()
         self._used = self._seq = 0
         link.add(self)
 
@@ -75,6 +77,11 @@ class RobotClient(Known):
         if self.lease.wanted is None:
             self.lease.want(self.rank)
             self._keep_lease(self._now())
+
+    def raise_to(self, rank: Rank) -> None:
+        """Have the lease as `rank` until no motion is under way: to change it ends what was begun under it."""
+        if not self.steering.active:
+            self.lease.want(rank)
 
     def propose(
         self, name: str, args: dict[str, Any], source: Source, *, turn: str = "", confirmed: bool = False
@@ -191,6 +198,8 @@ class RobotClient(Known):
             self._used = now
         elif self.lease.wanted is not None and now - self._used >= IDLE:
             self.lease.want(None)
+        elif self.lease.wanted is not None and not self.motions and not self.steering.active:
+            self.lease.want(self.rank)
         self._keep_lease(now)
         heard = self.connected and self.watch.health(now) == "heard"
         for errand in self.errands.due(now, heard):
