@@ -9,6 +9,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -24,10 +25,11 @@ from agent.robots.finding import factsheets
 from agent.robots.map_tap import MapTap
 from agent.session import Log, Session
 from agent.view import TerminalView
-from embodied.link.broker import Broker, running
+from embodied.link.broker import Broker, dying_with_us, running
 from embodied.voices.espeak import Espeak, EspeakVoice
 from streams import clock
 from streams.devices.wav import WavTap
+from streams.errors import DependencyMissing
 from streams.ports import Tap
 from streams.recording import Recorder
 from streams.types import Attached, Command, Halt, Outcome
@@ -50,7 +52,7 @@ SCRIPT = (
 class Stage:
     """Broker, robot and session, from the curtain to the end: what `execute` runs.
 
-    session: of the agent, once it has begun
+    session: of the agent, once it is made;  shown: it came to its end, and was not interrupted
     """
 
     def __init__(self, console: Console, folder: Path, *, keep: bool) -> None:
@@ -59,11 +61,14 @@ class Stage:
         self.settings = fetch(config.load(), console)
         self.log = Log()
         self.session: Session | None = None
+        self.shown = False
         self.timing = clock.Stopwatch()
         self._leaving = asyncio.Event()
+        self._starting: asyncio.Task[None] | None = None
 
     async def main(self) -> None:
         """Run to the end. Raises `VisavisError` if broker, robot or agent cannot be started."""
+        self._starting = asyncio.current_task()
         async with running() as broker, robot(broker):
             self.console.print(f"broker: {broker.words}", markup=False, soft_wrap=True)
             section = replace(self.settings.robot, url=broker.url, ids=(ROBOT,))
@@ -72,27 +77,36 @@ class Stage:
             found = await factsheets(section)
             self.console.print(told(ROBOT, found[ROBOT]), markup=False, soft_wrap=True)
             self.settings = furnished(settings, found)
-            self.session = await asyncio.to_thread(self._assembled)
+            self._starting = None  # a thread opens files now, and cannot be left alone with them
+            session = await asyncio.to_thread(self._assembled)
+            if self._leaving.is_set():
+                self.recorder.close()
+                return
+            self.session = session
             with self.timing:
                 await self.session.main()
-            if self.keep and not self._leaving.is_set():
+            self.shown = not self._leaving.is_set()
+            if self.keep and self.shown:
                 self._invite(broker)
                 await self._leaving.wait()
 
     def stop(self, grace_s: float | None = None) -> None:
-        """As `Session.stop`."""
+        """As `Session.stop`. Before there is a session: everything that was started ends at once."""
         self._leaving.set()
         if self.session is not None:
             self.session.stop(grace_s)
+        elif self._starting is not None:
+            self._starting.cancel()
 
     def _assembled(self) -> Session:
         started = clock.wall_now()
         voice = EspeakVoice(Espeak(language="en-us+f2", rate_wpm=150))
         person = Person(SCRIPT, voice)
         voice.close()
+        self.recorder = Recorder(self.recording, assembly.header(self.settings, started))
         taps: list[Tap] = [
-            person.ears(), TerminalView(self.console), MapTap(self.console), self.log,
-            Recorder(self.recording, assembly.header(self.settings, started)), WavTap(self.sound, "both"),
+            person.ears(), TerminalView(self.console), MapTap(self.console), self.log, self.recorder,
+            WavTap(self.sound, "both"),
         ]  # fmt: skip
         return assembly.assemble(self.settings, [person], taps=taps, started=started)
 
@@ -107,11 +121,12 @@ class Stage:
 
 @asynccontextmanager
 async def robot(broker: Broker) -> AsyncIterator[None]:
-    """The simulated robot, in a process of its own."""
+    """The simulated robot, in a process and a session of its own: Ctrl-C at the terminal ends it by us, in order."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "agent.cli", "robot", "--broker", broker.url, "--robot", ROBOT, "--profile", "diff-drive",
+        *dying_with_us("TERM"), sys.executable, "-m", "agent.cli", "robot",
+        "--broker", broker.url, "--robot", ROBOT, "--profile", "diff-drive",
         "--set", "guards.ranks={agent1: teleop}",  # it may be steered by hand from the agent's console
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.DEVNULL, start_new_session=True,
     )  # fmt: skip
     try:
         yield
@@ -129,10 +144,12 @@ async def robot(broker: Broker) -> AsyncIterator[None]:
 def demo(arguments: argparse.Namespace) -> int:
     """Run it, leave robot-demo.mcap and robot-demo.wav, replay it, say whether it decided the same.
 
-    Exit code 1: it did not, or the robot did not do all that it was to show.
+    Exit code 1: it did not, or the robot did not do all that it was to show; 130: interrupted.
     """
     console = Terminal()
     installed()
+    if find_spec("aiomqtt") is None:
+        raise DependencyMissing("aiomqtt", "robot", "the demo with a robot")
     console.print(
         "A synthesised person speaks to an agent, which moves a simulated robot over MQTT. Seconds at the left.\n"
     )
@@ -155,7 +172,8 @@ def demo(arguments: argparse.Namespace) -> int:
         return ended
     console.print()
     tell(played.session, played.log, played.timing, console)
-    if ended and not arguments.keep:
+    if not played.shown:
+        console.print(f"\nleft here: {played.recording}, {played.sound}", markup=False, soft_wrap=True)
         return ended
     same = replayed(played.recording, played.settings, console)
     console.print(f"\nleft here: {played.recording}, {played.sound}", markup=False, soft_wrap=True)

@@ -88,10 +88,13 @@ class Broker:
         self._signal(signal.SIGCONT)
 
     async def start(self) -> None:
-        """Start the process, and wait until it listens. Raises `BrokerFailed` with what it said."""
+        """Start the process, and wait until it listens. Raises `BrokerFailed` with what it said.
+
+        In a session of its own: Ctrl-C at our terminal is for us, who end it when nobody needs it any more.
+        """
         with self._log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log
+                *self._command, stdin=asyncio.subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
             )
         try:
             async with asyncio.timeout(START_S):
@@ -159,7 +162,7 @@ async def running(
         if mosquitto is not None:
             config = folder / "mosquitto.conf"
             config.write_text("\n".join(configuration(chosen, config_lines, nodelay=nodelay)) + "\n")
-            command = [*_dying_with_us(), str(mosquitto), "-c", str(config)]
+            command = [*dying_with_us(), str(mosquitto), "-c", str(config)]
             broker = Broker("mosquitto", command, chosen, folder / "log")
         else:
             python = await environment(cache)
@@ -188,10 +191,10 @@ def configuration(port: int, more: Sequence[str] = (), *, nodelay: bool = True) 
     return lines
 
 
-def _dying_with_us() -> list[str]:
-    """How to start a process that ends when this one does, even killed. Linux: setpriv(1), if it is there."""
+def dying_with_us(by: Literal["KILL", "TERM"] = "KILL") -> list[str]:
+    """How to start a process that gets a signal when this one ends, even killed. Linux: setpriv(1), if it is there."""
     setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "KILL"] if setpriv and sys.platform == "linux" else []
+    return [setpriv, "--pdeathsig", by] if setpriv and sys.platform == "linux" else []
 
 
 async def _listens(port: int) -> bool:
