@@ -14,6 +14,7 @@ from embodied.remote.settings import PASSWORD, RobotConfig
 from embodied.robot.factsheet import Factsheet
 from embodied.robot.vocabulary import PROTO
 from streams.clock import Clock
+from streams.errors import DependencyMissing
 
 
 class RobotMissing(LinkError):
@@ -36,7 +37,7 @@ async def running(link: Link) -> AsyncIterator[None]:
             task = group.create_task(link.run(), name=link.name or "link")
             yield
             task.cancel()
-    except* LinkError as failed:
+    except* (LinkError, DependencyMissing) as failed:
         raise failed.exceptions[0] from None
 
 
