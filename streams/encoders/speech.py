@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Meta, Struct
 
 from streams.audio.blocks import SAMPLE, check_rate
+from streams.audio.denoise import FRAME, Denoiser, Noise
 from streams.clock import MS, SECOND
 from streams.encoders.recognisers import Bursty, Hypothesis, Recogniser
 from streams.packet import Packet
@@ -22,6 +23,7 @@ from streams.topics import AUDIO, PERCEPT, VOICE, Topic
 from streams.types import Audio, Samples, SpeechEnded, SpeechStarted, Voice, Word, Words
 
 QUIET = 0.35  # probability of voice below which the speaker pauses
+SURE = 256 * MS  # so long ago nobody spoke, if nobody does now: the first phones come before a detector is sure
 ONSET = SECOND  # a detector may need this long to be sure that speech has begun
 
 
@@ -34,6 +36,8 @@ class SpeechConfig(Struct, frozen=True, forbid_unknown_fields=True):
     join_ms: speech that was rejected is decoded once more together with the stretch before it if no more than this
         lies between the two (people pause in the middle of a command); 0 = never
     max_stretch_ms: a longer stretch of speech is decoded in pieces of this length, which bounds cost and memory
+    denoise_above_db: noise that is louder than this while nobody speaks (motors, a fan) is taken out of speech before
+        it is recognised, dB of full scale; 0 = never
     """
 
     lead_ms: Annotated[int, Meta(ge=0, le=1000)] = 300
@@ -41,6 +45,7 @@ class SpeechConfig(Struct, frozen=True, forbid_unknown_fields=True):
     pause_ms: Annotated[int, Meta(ge=32, le=5000)] = 64
     join_ms: Annotated[int, Meta(ge=0, le=5000)] = 1500
     max_stretch_ms: Annotated[int, Meta(ge=1000, le=60_000)] = 12_000
+    denoise_above_db: Annotated[float, Meta(ge=-120, le=0)] = -55.0
 
 
 class SpeechEncoder:
@@ -72,6 +77,8 @@ class SpeechEncoder:
         self._pieces: list[Words] = []  # of a stretch that is too long for one
         self._shown = ""
         self._quiet = False  # the newest hop of an open stretch was not voiced
+        self._noise = Noise()
+        self._denoiser: Denoiser | None = None  # of the open stretch, if there is noise
 
     def cost(self, packet: Packet[Any]) -> int:
         """0 while nobody speaks and between steps; else the recogniser's declared time for the sound that is due."""
@@ -95,6 +102,8 @@ class SpeechEncoder:
             self._sound.add(data.samples, packet.t)
         elif isinstance(data, Voice):
             if self._segment is None:
+                if data.probability < QUIET:
+                    self._noise.hear(self._sound.look(packet.t - SURE, FRAME))
                 self._sound.forget(packet.t - self._lead - ONSET)
                 return ()
             due = self._due(packet.t, data)
@@ -120,13 +129,24 @@ class SpeechEncoder:
 
     def _start(self, t: int) -> None:
         self._now, self._shown = _Heard(t), ""
+        self._denoiser = self._denoising()
         self._recogniser.start()
+
+    def _denoising(self) -> Denoiser | None:
+        """For a stretch that begins now; None where it is quiet enough without."""
+        power, above = self._noise.power, self.config.denoise_above_db
+        return Denoiser(power) if power is not None and above < 0 and self._noise.level_db > above else None
 
     def _feed(self, t: int) -> None:
         samples = self._sound.take(self._now.end, t)
         if len(samples):
             self._now.add(samples, t)
-            self._recogniser.feed(samples)
+            self._recogniser.feed(samples if self._denoiser is None else self._denoiser.push(samples))
+
+    def _finish(self) -> Hypothesis:
+        if self._denoiser is not None and len(rest := self._denoiser.finish()):
+            self._recogniser.feed(rest)
+        return self._recogniser.finish()
 
     def _due(self, t: int, voice: Voice) -> bool:
         """Whether partial words are asked for at the hop that ends at `t`."""
@@ -138,7 +158,7 @@ class SpeechEncoder:
     def _hear(self, t: int) -> Sequence[Emit]:
         self._feed(t)
         if t - self._now.start >= self.config.max_stretch_ms * MS:
-            self._pieces.append(self._words(self._recogniser.finish(), self._now.time, final=False))
+            self._pieces.append(self._words(self._finish(), self._now.time, final=False))
             self._start(t)
             return ()
         heard = self._recogniser.partial()
@@ -150,11 +170,12 @@ class SpeechEncoder:
     def _close(self, t: int) -> Sequence[Emit]:
         """The stretch is over, as was decided at `t`."""
         self._feed(min(t, self._sound.end))
-        heard, time = self._recogniser.finish(), self._now.time
+        heard, time = self._finish(), self._now.time
         before = None if heard.text else self._joined()
         if before is not None:
+            sound, denoiser = np.concatenate((*before.samples, *self._now.samples)), self._denoising()
             self._recogniser.start()
-            self._recogniser.feed(np.concatenate((*before.samples, *self._now.samples)))
+            self._recogniser.feed(sound if denoiser is None else denoiser.whole(sound))
             joined = self._recogniser.finish()
             seam = before.length // SAMPLE
             self._now = before.followed_by(self._now)
@@ -268,6 +289,19 @@ class _Sound:
         self._length = max(0, len(whole) - last)
         self.start = min(end, self.end)
         return whole[first:last]
+
+    def look(self, end: int, count: int) -> Samples:
+        """The `count` samples before `end`, or none if they are not all there; nothing is forgotten."""
+        last = (end - self.start) // SAMPLE
+        if last < count or last > self._length:
+            return np.empty(0, np.int16)
+        parts, length = list[Samples](), self._length  # from the back: they are in the newest block or two
+        for part in reversed(self._parts):
+            parts.insert(0, part)
+            length -= len(part)
+            if length <= last - count:
+                break
+        return np.concatenate(parts)[last - count - length : last - length]
 
     def forget(self, before: int) -> None:
         """Drop whole blocks that end before `before` (ns)."""

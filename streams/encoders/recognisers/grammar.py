@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from streams.encoders.recognisers import RATE, GrammarInvalid, Hypothesis
 from streams.encoders.recognisers.automaton import Automaton
 from streams.encoders.recognisers.evidence import FRAME, confidence, explained, path
+from streams.encoders.recognisers.evidence import Path as Heard
 from streams.encoders.recognisers.jsgf import pronounce, single_top, words_of
 from streams.errors import DependencyMissing
 from streams.types import Probability, Samples
@@ -25,6 +26,8 @@ from streams.types import Probability, Samples
 WINDOW = 410  # samples of its analysis window
 PHONES = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 FRONT = "#JSGF V1.0;\ngrammar front;\npublic <sound> = ah;\n"
+ALARM = "#JSGF V1.0;\ngrammar alarm;\npublic <alarm> = {};\n"
+SHORT = 100  # frames of speech: an urgent word is said by itself
 LOOP = "#JSGF V1.0;\ngrammar phones;\npublic <speech> = ({})+;\n"
 
 # Mean cepstrum of the real recordings it was tuned on (levels from a whisper to full scale differ mostly in the first).
@@ -47,12 +50,15 @@ class GrammarConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     accept: confidence below which speech is rejected as outside the grammar
     accept_urgent: the same for urgent words ("stop"): to stop for nothing costs less than not to stop
+    urgent_margin: short speech is taken for an urgent word also where a sentence explains it better, by no more than
+        this (log likelihood per frame); 0 = never
     listen_ms: sound to hear, lead included, before decoding begins: the channel and level are judged from it
     trust_ms: how much sound the expected channel (the usual one, later that of this session) weighs against it
     """
 
     accept: Probability = 0.6
     accept_urgent: Probability = 0.35
+    urgent_margin: Annotated[float, Meta(ge=0, le=5)] = 0.6
     listen_ms: Annotated[int, Meta(ge=100, le=5000)] = 600
     trust_ms: Annotated[int, Meta(ge=0, le=5000)] = 200
 
@@ -76,10 +82,15 @@ class GrammarModel:
         self.words = words_of(self.jsgf)
         self._lines, self.guessed = pronounce(self.words, Path(self._ps.get_model_path("en-us/cmudict-en-us.dict")))
         self._grammar = self._compiled()
+        self._alarm = self._alarming() if self.urgent and self.config.urgent_margin else None
 
     def search(self) -> Any:
         """A decoder for the grammar."""
         return self._decoder(self._grammar, self._lines, GRAMMAR)
+
+    def alarm(self) -> Any:
+        """A decoder that knows the urgent words and nothing else; None without any."""
+        return self._decoder(*self._alarm, GRAMMAR) if self._alarm is not None else None
 
     def loop(self) -> Any:
         """A decoder that follows any speech, phone by phone."""
@@ -93,6 +104,12 @@ class GrammarModel:
     def recogniser(self) -> "GrammarRecogniser":
         """The searches of one session."""
         return GrammarRecogniser(self)
+
+    def _alarming(self) -> tuple[str, list[str]]:
+        """The grammar of the urgent words alone, and the lines of its dictionary."""
+        words = sorted(self.urgent & set(self.words)) or sorted(self.urgent)
+        lines, _ = pronounce(" ".join(words).split(), Path(self._ps.get_model_path("en-us/cmudict-en-us.dict")))
+        return ALARM.format(" | ".join(words)), lines
 
     def _compiled(self) -> str:
         """The grammar as a small automaton. Raises `GrammarInvalid`."""
@@ -181,6 +198,7 @@ class GrammarRecogniser:
     def reset(self) -> None:
         """Forget the channel. The searches are made anew: what they know of the noise cannot be taken back."""
         self._searches = (self.model.search(), self.model.loop())
+        self._alarm = self.model.alarm()
         self._front = self.model.front()  # computes cepstra only
         self._open = False
         self._usual = self._mean = MEAN
@@ -188,13 +206,17 @@ class GrammarRecogniser:
 
     # --- decoding
 
+    @property
+    def _all(self) -> tuple[Any, ...]:
+        return self._searches if self._alarm is None else (*self._searches, self._alarm)
+
     def _begin(self) -> None:
         samples = np.concatenate(self._early)
         self._early = []
         trust = self.model.config.trust_ms / 10
         mean, frames = _mean_cepstrum(self._front, samples)
         self._mean = (mean * frames + self._usual * trust) / (frames + trust)
-        for search in self._searches:
+        for search in self._all:
             search.set_cmn(_text(self._mean))
             search.start_utt()
         self._open = True
@@ -204,12 +226,12 @@ class GrammarRecogniser:
         # pocketsphinx keeps Python's lock while it works: small pieces, so that the sound card gets its turn.
         for begin in range(0, len(samples), PIECE):
             data = samples[begin : begin + PIECE].tobytes()
-            for search in self._searches:
+            for search in self._all:
                 search.process_raw(data, False, False)
 
     def _end(self) -> None:
         if self._open:
-            for search in self._searches:
+            for search in self._all:
                 search.end_utt()
             self._open = False
 
@@ -218,8 +240,21 @@ class GrammarRecogniser:
         before, self._urged = self._urged, urgent
         return urgent in ("", before)
 
+    def _alarmed(self, grammar: Heard | None, loop: Heard | None) -> Heard | None:
+        """The path of an urgent word in place of `grammar`, where short speech is nearly as well explained by it."""
+        if self._alarm is None or loop is None or np.count_nonzero(loop.spoken) > SHORT:
+            return grammar
+        if grammar is not None and grammar.words and grammar.words[0].text in self.model.urgent:
+            return grammar
+        alarm = path(self._alarm)
+        if alarm is None or not alarm.words or confidence(alarm, loop) < self.model.config.accept_urgent:
+            return grammar
+        worse = 0.0 if grammar is None else (grammar.score - alarm.score) / max(loop.frames, 20)
+        return alarm if worse <= self.model.config.urgent_margin else grammar
+
     def _heard(self, *, complete: bool) -> Hypothesis:
         grammar, loop = (path(search) for search in self._searches)
+        grammar = self._alarmed(grammar, loop)
         if grammar is None or not grammar.words:
             return Hypothesis()
         config, sure = self.model.config, confidence(grammar, loop)
