@@ -17,7 +17,7 @@ from typing import Any, assert_never
 import msgspec
 
 from policies.errors import PolicyError
-from policies.ports import Policy, Spontaneous
+from policies.ports import Policy, Spontaneous, urgent
 from policies.reflex import Reflex
 from policies.turns import TurnTaker
 from streams.bus import Lane
@@ -199,7 +199,7 @@ class Conductor:
                 self._act(self._numbered(action))
 
     def _offer_floor(self) -> None:
-        quiet = self.turns.manner.proactivity == "none"
+        quiet = self.turns.manner.proactivity == "none" and not urgent(self.policy)
         if self.policy.wants_floor and not self._senses_ended and not quiet:
             turn = self.turns.unasked(self._now)
             if turn is not None:

@@ -92,7 +92,7 @@ class IntentsPolicy:
         self.sentences = sentences
         self.manner = manner or Manner()
         self.config = config
-        self.wants_floor = False
+        self.wants_floor = self.urgent = False
         self._wall = wall
         self._scene = Scene()
         words = stop_words(sentences.language) if config.stop_words is None else config.stop_words
@@ -171,6 +171,7 @@ class IntentsPolicy:
         elif isinstance(data, TurnCommitted) and data.reason == "unasked":
             self._announce(data.turn)
         self.wants_floor = bool(self._notices or self._troubles.pending)
+        self.urgent = self._troubles.urgent
 
     def reply(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
         """As in the port. Everything is decided in this call; the generator only hands it out."""
@@ -374,12 +375,13 @@ class IntentsPolicy:
         del self._announced[outcome.turn]
 
     def _announce(self, turn: int) -> None:
-        if self._troubles.pending:
-            self._told_faults = (turn, self._troubles.tell())
-        if self._notices:
+        quiet = self.manner.proactivity == "none"
+        if faults := self._troubles.tell(warnings=quiet):
+            self._told_faults = (turn, faults)
+        if self._notices and not quiet:
             self._announced.setdefault(turn, []).extend(self._notices)
             self._notices = []
-        self.wants_floor = False
+        self.wants_floor = self.urgent = False
 
 
 def _spoken(scene: Snapshot, turn: int) -> Spoken | None:

@@ -34,6 +34,19 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Urgent(Protocol):
+    """A policy that may have to warn somebody: while `urgent`, it gets the floor it wants in a manner in which nothing
+    is said unasked, too. Its reply to that turn is the warning and nothing else."""
+
+    urgent: bool
+
+
+def urgent(policy: Policy) -> bool:
+    """Whether `policy` has to warn somebody."""
+    return isinstance(policy, Urgent) and policy.urgent
+
+
+@runtime_checkable
 class Spontaneous(Protocol):
     """A policy that may act outside its turns (drafts, backchannels) and has a deadline."""
 

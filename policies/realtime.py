@@ -14,7 +14,7 @@ from typing import Any
 from policies.errors import PolicyError
 from policies.llm.answer import Answer, Bell, ToolCall
 from policies.models.realtime_settings import RealtimeModelConfig
-from policies.ports import Policy
+from policies.ports import Policy, urgent
 from policies.realtime_history import History
 from policies.realtime_wishes import Consent, output_of, refused, told, wished
 from streams.clock import MS
@@ -104,7 +104,7 @@ class RealtimePolicy:
         self.config, self.fallback, self.consent = config, fallback, consent
         self.manner = manner or Manner()
         self.now = 0
-        self.wants_floor = False
+        self.wants_floor = self.urgent = False
         self._instructions = instructions
         self._bell = Bell()
         self._history = History(config.history)
@@ -122,6 +122,7 @@ class RealtimePolicy:
         self.now = max(self.now, packet.at)
         self.fallback.observe(packet)
         self.wants_floor = self.fallback.wants_floor  # what is told unasked is the fallback's
+        self.urgent = urgent(self.fallback)
         self._history.observe(packet)
         match packet.data:
             case Ask() as ask:

@@ -13,8 +13,11 @@ from streams.types import Attached, BodyState, Fault, Recovered
 
 AGAIN_NS = 30 * SECOND
 GONE = frozenset({"SourceLost", "RobotSilent"})  # other faults of a device (lost samples, a late block) are not its end
-UNSTOPPED = "StopUnconfirmed"
-UNSTOPPED_TEXT = "Careful: the robot has not confirmed the stop. Use the stop on the robot itself."
+UNSTOPPED = {
+    "StopUnconfirmed": "Careful: the robot has not confirmed the stop. Use the stop on the robot itself.",
+    "StopGivenUp": "Careful: I could not stop the robot and have given up. Use the stop on the robot itself.",
+}
+"""By the error's name: said whoever tells it, also of a robot that was never heard."""
 
 
 class Troubles:
@@ -51,14 +54,19 @@ class Troubles:
                     (gone.format(each), back.format(each)) for each in self._robots for gone, back in [self.ROBOTS]
                 ]
                 self._texts |= dict(zip(self._robots, names if several else [self.ROBOT]))
-            case Fault(where=where, error=error) if where in self._robots and error == UNSTOPPED:
-                self._loud = [UNSTOPPED_TEXT]
+            case Fault(error=error) if error in UNSTOPPED:
+                self._loud = [UNSTOPPED[error]]
             case Fault(where=where, error=error) if where in self._texts and error in GONE:
                 self.lost.add(where)
             case Recovered(where=where) if where not in self._robots:
                 self.lost.discard(where)
             case BodyState(where=where, link="heard"):  # what has recovered of a robot may be its broker alone
                 self.lost.discard(where)
+
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody has to be warned: to be said also where nothing is to be said unasked."""
+        return bool(self._loud)
 
     @property
     def pending(self) -> list[str]:
@@ -72,9 +80,9 @@ class Troubles:
                 texts.append(back)
         return texts
 
-    def tell(self) -> list[str]:
-        """What is to be said now, which is then said."""
-        texts, self._loud = self.pending, []
+    def tell(self, *, warnings: bool = False) -> list[str]:
+        """What is to be said now, which is then said. warnings: nothing else"""
+        texts, self._loud = list(self._loud) if warnings else self.pending, []
         for where, (gone, back) in self._texts.items():
             if gone in texts:
                 self._told.add(where)

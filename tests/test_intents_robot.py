@@ -3,8 +3,21 @@
 import math
 from typing import Any
 
-from streams.topics import FEEDBACK
-from streams.types import Attached, BodyState, Command, Fault, Offer, Offered, Outcome, Recovered, Say, Withdraw
+from streams.topics import FEEDBACK, PERCEPT
+from streams.types import (
+    Adjusted,
+    Attached,
+    BodyState,
+    Command,
+    Fault,
+    Manner,
+    Offer,
+    Offered,
+    Outcome,
+    Recovered,
+    Say,
+    Withdraw,
+)
 from tests.test_intents import SECOND, Talk
 
 
@@ -101,3 +114,24 @@ def test_a_stop_that_no_robot_confirms_is_said_each_time() -> None:
         talk.publish(FEEDBACK, Fault("r1", "StopUnconfirmed", "no answer within 1 s"))
         (said,) = talk.floor()
         assert isinstance(said, Say) and "Use the stop on the robot itself" in said.text
+
+
+def test_it_is_said_also_of_a_robot_that_was_never_heard_and_when_it_is_given_up() -> None:
+    talk = Talk()
+    for error in ("StopUnconfirmed", "StopGivenUp"):
+        talk.publish(FEEDBACK, Fault("r7", error, "cannot be reached"))
+        assert talk.policy.urgent
+        (said,) = talk.floor()
+        assert isinstance(said, Say) and "Use the stop on the robot itself" in said.text
+        assert not talk.policy.urgent
+
+
+def test_who_wants_nothing_said_unasked_is_warned_and_told_nothing_else() -> None:
+    talk = Talk()
+    talk.publish(PERCEPT, Adjusted(Manner(proactivity="none")))
+    talk.publish(FEEDBACK, Attached("r1"))
+    talk.publish(FEEDBACK, Fault("r1", "RobotSilent", "not heard for 2 s"))
+    assert not talk.policy.urgent
+    talk.publish(FEEDBACK, Fault("r1", "StopUnconfirmed", "no answer within 1 s"))
+    (said,) = talk.floor()
+    assert isinstance(said, Say) and "has not confirmed the stop" in said.text

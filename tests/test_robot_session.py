@@ -258,3 +258,16 @@ def test_every_command_has_one_end() -> None:
     ids = [end.id for end in held.of(Outcome)]
     assert len(ids) == len(set(ids))
     assert {each.id for each in held.commands()} <= set(ids)
+
+
+def test_an_unconfirmed_stop_is_said_also_where_nothing_is_to_be_said_unasked() -> None:
+    def frozen(room: Room) -> None:
+        room.nodes["r1"].link._receive = lambda message: None  # type: ignore[method-assign]
+        room.broker.hold("robot-r1")
+
+    room = Room(happening=[(2500, frozen)])
+    held = hold(
+        [typed(1500, "go forward one meter"), (3000, 3000, StopPressed("console"))], room, "manner.proactivity=none"
+    )
+    assert next(each.error for each in held.of(Fault) if each.error.startswith("Stop")) == "StopUnconfirmed"
+    assert held.said()[-1].startswith("Careful: the robot has not confirmed the stop.")

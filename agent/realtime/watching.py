@@ -10,7 +10,7 @@ from agent.realtime.items import Event
 from agent.realtime.judging import Judging
 from agent.realtime.orders import Order
 from policies.errors import PolicyError
-from policies.ports import Policy
+from policies.ports import Policy, urgent
 from streams.bus import Lane
 from streams.clock import Clock
 from streams.packet import Packet
@@ -61,7 +61,7 @@ class Gate:
     """
 
     def __init__(self, policy: Policy, free: Callable[[], bool], replied: Callable[[int, str], None]) -> None:
-        self.wants_floor = policy.wants_floor
+        self.wants_floor, self.urgent = policy.wants_floor, urgent(policy)
         self._policy, self._free, self._replied = policy, free, replied
         self._released = -1
         self._opened = asyncio.Event()
@@ -69,7 +69,7 @@ class Gate:
     def observe(self, packet: Packet[Any]) -> None:
         """As in the port."""
         self._policy.observe(packet)
-        self.wants_floor = self._policy.wants_floor
+        self.wants_floor, self.urgent = self._policy.wants_floor, urgent(self._policy)
 
     def release(self, turn: int) -> None:
         """Turns up to `turn` may be answered."""
@@ -91,7 +91,7 @@ class Gate:
             failed = str(error)
             raise
         finally:
-            self.wants_floor = self._policy.wants_floor
+            self.wants_floor, self.urgent = self._policy.wants_floor, urgent(self._policy)
             if failed:
                 self._replied(turn.turn, failed)
         self._replied(turn.turn, "")

@@ -29,7 +29,7 @@ from policies.llm.reply import Reply
 from policies.llm.settings import LlmConfig
 from policies.llm.speakable import CONTROLS
 from policies.models.pictures import CAMERA
-from policies.ports import Policy
+from policies.ports import Policy, urgent
 from policies.scene import Scene
 from streams.clock import MS, SECOND
 from streams.packet import Packet
@@ -95,7 +95,7 @@ class LlmPolicy:
         self.consent = consent
         self.manner = manner or Manner()
         self.language = language
-        self.wants_floor = False
+        self.wants_floor = self.urgent = False
         self.drafts = Drafts(config.drafts)
         self.breaker = Breaker(config)
         self.fillers = Fillers(language)
@@ -151,6 +151,7 @@ class LlmPolicy:
         self._greeter.observe(packet)
         greets = self.manner.proactivity == "greets" and self._greeter.wants
         waits = self._question_waits()
+        self.urgent = urgent(self.fallback)
         self.wants_floor = self.fallback.wants_floor or (
             (greets or self.promises.pressing(self.now)) and not waits and not self.breaker.open(self.now)
         )
@@ -245,6 +246,8 @@ class LlmPolicy:
             async for action in actions:
                 says += isinstance(action, Say)
                 yield action
+        if self.manner.proactivity == "none":  # it was a warning
+            return
         greets = self.manner.proactivity == "greets" and self._greeter.take(self.now)
         news = self.promises.news if self.promises.pressing(self.now) else 0
         if not news and not greets:
