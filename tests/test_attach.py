@@ -97,6 +97,24 @@ def test_a_broker_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixtur
     assert said.count("\n") == 1 and "127.0.0.1:1" in said
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--robot", "a/b"], "--robot 'a/b': an id is 1 to 64 of"),
+        (["--robot", "r1", "--agent", "a/b"], "--agent 'a/b': an id is"),
+        (["--fleet", ""], "--fleet '': an id is"),
+        (["--robot", "x" * 65], "an id is"),
+        (["--robot", "r1", "--robot", "r1"], "--robot r1 is given twice"),
+        (["--audio", "x.wav", "--web"], "--audio does not go with --web"),
+    ],
+)
+def test_options_that_cannot_be_are_told_by_their_names(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["attach", "mqtt://127.0.0.1:1", *options]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_keys_are_read_strictly(tmp_path: Path) -> None:
     path = tmp_path / "key"
     path.write_text("ab" * 32)

@@ -1,6 +1,7 @@
 """`visavis attach`: a live conversation (or one on a file) whose body is a robot somewhere behind a broker."""
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from embodied.ports import Actuator
 from embodied.remote.sentences import sentences
 from embodied.remote.words import Words
 from embodied.robot.factsheet import Factsheet
+from embodied.robot.vocabulary import ID_PATTERN
 from streams import clock
 from streams.clock import Clock
 from streams.devices.keyboard import Keyboard
@@ -31,6 +33,7 @@ def attach(arguments: argparse.Namespace) -> int:
 
     Raises `LinkError` where broker or robot are not to be had, before anything is written or moved.
     """
+    check(arguments)
     arguments.set = [*attach_options.assignments(arguments), *arguments.set]
     settings = config.load(Path(arguments.config) if arguments.config else None, arguments.set)
     if not settings.robot.url:
@@ -67,6 +70,19 @@ def attach(arguments: argparse.Namespace) -> int:
     from agent.live import live  # noqa: PLC0415
 
     return live(arguments, added)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Raises `ConfigError` for options that are wrong by themselves, or do not go together."""
+    ids = [("--robot", robot) for robot in arguments.robot]
+    ids += [(f"--{name}", value) for name in ("fleet", "agent") if (value := getattr(arguments, name)) is not None]
+    for option, given in ids:
+        if not (re.fullmatch(ID_PATTERN, given) and len(given) <= 64):
+            raise ConfigError(f"{option} {given!r}: an id is 1 to 64 of A-Z a-z 0-9 _ . : -")
+    if twice := next((robot for robot in arguments.robot if arguments.robot.count(robot) > 1), None):
+        raise ConfigError(f"--robot {twice} is given twice: one robot is attached once")
+    if arguments.audio and arguments.web:
+        raise ConfigError("--audio does not go with --web: the page is the microphone; leave one of them out")
 
 
 def told(robot: str, sheet: Factsheet) -> str:
