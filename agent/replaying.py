@@ -1,8 +1,10 @@
 """`visavis replay`: a recorded session through the same program, and what came of it."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
+
+from msgspec.structs import replace
 
 from agent import assembly, config, parts
 from agent.errors import ConfigError, ReplayEnded
@@ -10,6 +12,7 @@ from agent.execution import OK, fetch
 from agent.outputs import Terminal
 from agent.recalled import recalled_tools
 from agent.replay import Difference, Replay
+from agent.robots.finding import factsheets
 from agent.robots.recalled import recalled_robots
 from agent.session import Log, Session
 from agent.view import TerminalView
@@ -25,6 +28,8 @@ from streams.topics import ACTION, FEEDBACK
 from streams.types import Outcome
 
 DIFFERENT = 1
+REPLAY = "-replay"
+"""After the agent's id, when a replay moves robots."""
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -49,13 +54,17 @@ def replay(arguments: argparse.Namespace) -> int:
     if live and (arguments.check or not parts.has_model(settings)):
         raise ConfigError("--live-model is for a session with a language model, and does not go with --check")
     moves = live_body(arguments, settings)
+    body = settings
+    if moves:
+        body = as_replay(settings, keys)
+        clock.run(factsheets(body.robot), virtual=False)  # raises for a broker or a robot that is not there
     what_if = (bool(changed) or live or moves) and not arguments.check
     if arguments.mode == "media":
         settings = fetch(settings, console)
     performance = Replay(
         recording,
         mode=arguments.mode,
-        shadow=_shadow(settings, recording, None if live else cassette, moves=moves) if what_if else None,
+        shadow=_shadow(body, recording, None if live else cassette, moves=moves) if what_if else None,
         free=bool(changed & config.OF_THE_SENSES or keys & config.KEYS_OF_THE_SENSES),
         embodied=live or moves or bool(changed & config.OF_THE_BODY),
     )
@@ -129,6 +138,17 @@ def live_body(arguments: argparse.Namespace, settings: config.Config) -> bool:
             "see that nobody is near, and give the option twice"
         )
     return True
+
+
+def as_replay(settings: config.Config, chosen: Collection[str] = ()) -> config.Config:
+    """`settings` with an id of its own for the agent: with the recorded one it would throw a running agent out.
+
+    chosen: keys that were set for this replay; with "robot.agent" among them its value stays
+    """
+    if "robot.agent" in chosen:
+        return settings
+    agent = settings.robot.agent[: 64 - len(REPLAY)] + REPLAY
+    return replace(settings, robot=replace(settings.robot, agent=agent))
 
 
 def _shadow(

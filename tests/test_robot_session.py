@@ -9,7 +9,7 @@ import pytest
 from agent import assembly, config
 from agent.cli import main
 from agent.replay import Replay
-from agent.replaying import perform
+from agent.replaying import as_replay, perform
 from embodied.robot.settings import GuardSettings
 from streams.recording import Recorder, Recording
 from streams.types import (
@@ -212,6 +212,24 @@ def test_real_motion_has_to_be_asked_for_twice(recording: Path, capsys: pytest.C
     told = capsys.readouterr().err
     assert "r1" in told and "twice" in told
     assert main(["replay", str(recording), "--live-body", "--live-body", "--check"]) == 2
+
+
+def test_real_motion_needs_the_robot_before_anything_begins(
+    recording: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("aiomqtt")
+    settings = ("--set", "robot.url=mqtt://127.0.0.1:1", "--set", "robot.find_s=0.5")
+    assert main(["replay", str(recording), "--from", "percepts", "--live-body", "--live-body", *settings]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1 and "127.0.0.1:1" in told.err
+    assert "fault" not in told.out and "replayed" not in told.out
+
+
+def test_a_replay_that_moves_robots_has_an_id_of_its_own() -> None:
+    settings = config.load(None, [*BASE, "robot.agent=agent7"])
+    assert as_replay(settings).robot.agent == "agent7-replay"
+    assert as_replay(settings, {"robot.agent"}).robot.agent == "agent7"
+    assert len(as_replay(config.load(None, [*BASE, f"robot.agent={'x' * 64}"])).robot.agent) == 64
 
 
 def test_without_robots_there_is_no_body_to_ask_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
