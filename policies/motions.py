@@ -22,6 +22,8 @@ _WISHES = {
     "cancel_timer": "cancel the timer",
     "set_volume": "change the volume",
 }
+_OPPOSITE = {"move": "distance_m", "turn": "angle_rad"}
+"""Motions of which it is known that the negative goes back, and by which argument."""
 _SPEAKABLE = re.compile(r"[^\W_]+(?:[ ,;.:'’-]+[^\W_]+)*")
 
 
@@ -74,7 +76,7 @@ def other_way(last: Done | None) -> Motion | None:
     if last is None or len(last.arguments) != 1:
         return None
     ((name, amount),) = last.arguments.items()
-    if isinstance(amount, bool) or not isinstance(amount, int | float):
+    if name != _OPPOSITE.get(last.name) or isinstance(amount, bool) or not isinstance(amount, int | float):
         return None
     running = 0 if last.status else last.id
     return Motion(last.name, {name: -amount}, "The other way.", "Shall I go the other way?", running)

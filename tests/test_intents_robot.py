@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from policies.motions import other_way
+from policies.scene import Done
 from streams.topics import FEEDBACK, PERCEPT
 from streams.types import (
     Adjusted,
@@ -84,6 +86,15 @@ def test_the_other_way_of_nothing_is_asked_back_and_not_guessed() -> None:
         for text in before:
             talk.person(text)
         assert not [each for each in talk.person("no the other way") if isinstance(each, Command)]
+
+
+def test_what_is_no_way_has_no_other_way() -> None:
+    def last(name: str, **arguments: float) -> Done:
+        return Done(0, 1, "Command", name, arguments, 0, 0)
+
+    for strange in (last("heat", celsius=20.0), last("move", speed=0.4), last("turn", distance_m=1.0)):
+        assert other_way(strange) is None
+    assert other_way(last("turn", angle_rad=0.5)) is not None
 
 
 def test_a_robot_that_is_lost_and_found_is_told_once_each() -> None:
