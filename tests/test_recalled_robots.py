@@ -7,7 +7,7 @@ from agent.robots.recalled import Journal, RecalledRobots
 from streams.clock import MS, SECOND, Clock, run
 from streams.packet import Packet
 from streams.topics import ACTION, FEEDBACK
-from streams.types import Attached, Command, Offer, Offered, Outcome
+from streams.types import Command, Outcome
 
 
 def packet(at_ms: int, data: Any) -> Packet[Any]:
@@ -16,9 +16,6 @@ def packet(at_ms: int, data: Any) -> Packet[Any]:
 
 
 RECORDED = [
-    packet(0, Attached("r1")),
-    packet(1, Offered("r1", (Offer("move", "", {}, "command"),))),
-    packet(2, Offered("toolbox", (Offer("add", "", {}),))),
     packet(100, Command("move", {"distance_m": 1.0}, turn=1, id=1)),
     packet(2100, Outcome(1, 1, "Command", "move", "done", result={"distance_m": 0.99})),
     packet(3000, Command("move", {"distance_m": 1.0}, turn=2, id=2)),
@@ -57,10 +54,6 @@ def test_what_nobody_asked_then_is_refused() -> None:
     ((outcome, took),) = performed(Command("move", {"distance_m": 2.0}))
     assert (outcome.status, took) == ("refused", 0)
     assert "was not asked for this" in outcome.detail
-
-
-def test_only_robots_offers_are_theirs() -> None:
-    assert list(Journal(RECORDED).offers) == ["r1"]
 
 
 def test_a_cut_ends_it() -> None:

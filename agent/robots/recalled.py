@@ -9,23 +9,17 @@ from policies.cassette import canonical
 from streams.clock import Clock
 from streams.packet import Packet
 from streams.ports import Publisher
-from streams.types import Action, Attached, Command, Offer, Offered, Outcome
+from streams.types import Action, Command, Outcome
 
 
 class Journal:
     """What each command of a recording came to, and how long it took, by its name and arguments."""
 
     def __init__(self, packets: Iterable[Packet[Any]]) -> None:
-        self.offers: dict[str, tuple[Offer, ...]] = {}
         self.ended: dict[str, deque[tuple[int, Outcome]]] = {}
-        robots: set[str] = set()
         begun: dict[int, tuple[str, int]] = {}
         for packet in packets:
             match packet.data:
-                case Attached(where=where):
-                    robots.add(where)
-                case Offered(where=where, offers=offers) if where in robots:
-                    self.offers[where] = offers
                 case Command(id=number, name=name, arguments=arguments):
                     begun[number] = (canonical([name, arguments]), packet.at)
                 case Outcome(action="Command", id=number) as outcome if number in begun:
