@@ -42,6 +42,8 @@ STEP = 20 * MS
 LATE = 200 * MS  # ns after which motor controllers stop by themselves
 REST_WITHIN = 2 * SECOND
 CLOSE_WITHIN = 2 * SECOND
+EVENTS_WAIT = 10 * SECOND
+"""For the broker; after that they are no news."""
 
 
 class DriverFailed(BodyError):
@@ -255,7 +257,8 @@ class RobotNode:
         self._remember(tell)
         try:
             # What is retained is told anew after a reconnection: what was true meanwhile is not.
-            self.link.send(self._outgoing(tell), keep=not tell.retain)
+            worth = EVENTS_WAIT if isinstance(tell.message, Happening) else None
+            self.link.send(self._outgoing(tell), keep=not tell.retain, valid_ns=worth)
         except Malformed:
             self._unsaid += 1  # a driver's number that is none: `diag` tells it
 
