@@ -135,7 +135,7 @@ def test_a_goal_is_told_from_accepted_to_its_one_end() -> None:
         ("breaks", "failed", "hardware", "no answer"),
         ("fails", "failed", "limit", "too far"),
         ("cancels itself", "failed", "internal", "gave up"),
-        ("cannot be read", "succeeded", None, ""),
+        ("cannot be read", "failed", "internal", "cannot be sent"),
     ],
 )
 def test_a_driver_that_errs_in_a_command_fails_it_and_the_robot_goes_on(

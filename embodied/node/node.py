@@ -11,15 +11,17 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from msgspec import structs
 
 from embodied.errors import BodyError
 from embodied.link.link import Link
 from embodied.link.port import Dial, Message, Outgoing
+from embodied.node.complaints import Complaints, named, one_line
 from embodied.node.driver import Diagnosed, Driver
 from embodied.node.senses import Sense
+from embodied.node.sensing import checked
 from embodied.node.tasks import Tasks
 from embodied.node.telemetry import Channels
 from embodied.robot.admission import BASE
@@ -47,7 +49,14 @@ EVENTS_WAIT = 10 * SECOND
 
 
 class DriverFailed(BodyError):
-    """The driver raised where it may not: in `sense`, `actuate` or `brake`. The robot was stopped."""
+    """The driver raised where it may not: in `sense`, `actuate` or `brake`; or `sense` gave what is no `Sensed`.
+
+    The robot was stopped.
+    """
+
+
+class GuardsFailed(BodyError):
+    """A mistake of this program itself: its guards, or what takes notes of them, raised. The robot was stopped."""
 
 
 class LinkEnded(BodyError):
@@ -62,6 +71,8 @@ class RobotNode:
     reach: where the tool is, if the factsheet has a workspace;  stepped: called after each control step (a watchdog)
     senses: cameras and a microphone, whose pictures and sound go out as telemetry; one that fails is told as an event
     sensed, driven, told: newest, to look at: `told` has what was last told on each channel but telemetry
+    unclosed: after `run`, why the driver could not be closed, "" if it was
+    Tracebacks of the driver's mistakes go to stderr; agents are told one line.
     Raises `FactsheetInvalid`.
     """
 
@@ -77,17 +88,22 @@ class RobotNode:
         self.told: dict[Channel, Any] = {}
         self.guarded = Guarded(factsheet, fleet=fleet, robot=robot, secret=secret, settings=settings, reach=reach)
         self._driver, self._clock, self._audit, self._stepped = driver, clock, audit, stepped
+        self.unclosed = ""
+        self._complaints = Complaints()
         self._tasks = Tasks(driver, self._progressed, self._finished, self._wrong)
         self._senses = senses
         self._channels = Channels(factsheet, fleet, robot, driver)
         self._effects: deque[Effect] = deque()
         self._doing = self._leaving = False
-        self._failure: DriverFailed | None = None
+        self._failure: DriverFailed | GuardsFailed | None = None
         self._last_words: list[Tell] = []
         self._late = self._late_most = self._unsaid = 0
-        self._diag_due = self._trouble_due = self._gave = 0
+        self._diag_due = self._gave = 0
+        self._trouble_due: dict[str, int] = {}
+        self._posed: dict[str, float] = {}
         self._group: asyncio.TaskGroup | None = None
-        will = self._outgoing(self.guarded.will())
+        self._will = self.guarded.will()
+        will = self._outgoing(self._will)
         self.link = Link(
             dial, clock, receive=self._receive, subscriptions=robot_subscriptions(fleet, robot), will=will,
             hello=self._hello, goodbye=self._goodbye, name=robot,
@@ -96,7 +112,9 @@ class RobotNode:
     async def run(self) -> None:
         """Be the robot until cancelled; then come to rest, say goodbye and close the driver, within some five seconds.
 
-        Raises `DriverFailed` (the network was told that the robot is lost) and `LinkRefused`.
+        Whatever happens, the motors get their zero and the driver is closed. But a `perform` that keeps its
+        cancellation for itself is waited for after that: nothing can end it but the process.
+        Raises `DriverFailed` and `GuardsFailed` (the network was told that the robot is lost) and `LinkRefused`.
         """
         try:
             async with asyncio.TaskGroup() as group:
@@ -105,6 +123,10 @@ class RobotNode:
                 around = [link, *(group.create_task(self._sense(each), name="sense") for each in self._senses)]
                 try:
                     await self._control(link)
+                except BodyError:
+                    raise
+                except Exception as error:
+                    raise self._broke("the control loop", error) from error
                 finally:
                     await self._leave()
                     for task in around:
@@ -129,14 +151,13 @@ class RobotNode:
     async def _step(self) -> None:
         now = self._clock.now()
         try:
-            sensed: Any = self._driver.sense(now)
-        except Exception as error:  # noqa: BLE001 - whatever a driver raises here, the robot must stop
-            self._fail("sense", error)
-        if not isinstance(sensed, Sensed):
-            self._fail("sense", TypeError(f"it gave {type(sensed).__name__}, not Sensed"))
-        self.sensed = sensed
-        self._do(self.guarded.sense(sensed, now))
-        self._do(self.guarded.tick(now))
+            self.sensed, faults = checked(self._driver.sense(now))
+        except Exception as error:
+            raise self._failed("sense", error) from error
+        for fault in faults:
+            self._trouble(fault, f"a sensor gave what is no number: {fault}", now)
+        self._ask(lambda: self.guarded.sense(self.sensed, now))
+        self._ask(lambda: self.guarded.tick(now))
         self._tasks.inform(self.sensed, now)
         await asyncio.sleep(0)  # the tasks take their step, so that their wishes are of now
         self._move()
@@ -153,22 +174,30 @@ class RobotNode:
                 self._diag_due = now + SECOND
                 self._diagnose()
         except Exception as error:  # noqa: BLE001 - a driver's `channels` or `diagnose`
-            if now >= self._trouble_due:
-                self._trouble_due = now + SECOND
-                self._event("warning", f"the driver failed where it reports: {type(error).__name__}: {error}")
+            self._complaints.tell("where the driver reports", error, now)
+            self._trouble("report", f"the driver failed where it reports: {named(error)}", now)
+
+    def _trouble(self, kind: str, detail: str, now: int) -> None:
+        if now >= self._trouble_due.get(kind.partition(":")[0], 0):
+            self._trouble_due[kind.partition(":")[0]] = now + SECOND
+            self._event("warning", detail)
 
     def _move(self) -> None:
         """What is wished, held back by the guards, to the motors."""
         now = self._clock.now()
-        goal, wanted = self._tasks.wish(BASE)
-        self.driven = self.guarded.drive(now, goal, wanted)
-        joints = self.guarded.joints(now, *self._tasks.aims())
-        self._tasks.given(self.driven, joints, (now - self._gave) / SECOND)
+        try:
+            goal, wanted = self._tasks.wish(BASE)
+            self.driven = self.guarded.drive(now, goal, wanted)
+            self._posed = self.guarded.joints(now, *self._tasks.aims())
+        except Exception as error:  # noqa: BLE001 - without guards nothing moves
+            self.driven = Velocity()
+            self._failure = self._failure or self._broke("the way to the motors", error)
+        self._tasks.given(self.driven, self._posed, (now - self._gave) / SECOND)
         self._gave = now
         try:
-            self._driver.actuate(self.driven, joints, now)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail("actuate", error)
+            self._driver.actuate(self.driven, self._posed, now)
+        except Exception as error:
+            raise self._failed("actuate", error) from error
 
     async def _sense(self, sense: Sense) -> None:
         def publish(channel: str, values: Mapping[str, Any]) -> None:
@@ -181,6 +210,13 @@ class RobotNode:
             self._event("warning", f"a sense is gone: {error}")
 
     # --- effects, first come first served
+
+    def _ask(self, guards: Callable[[], Iterable[Effect]]) -> None:
+        """Do what the guards say. What they raise ends the loop at its next step: here the link or a task may call."""
+        try:
+            self._do(guards())
+        except Exception as error:  # noqa: BLE001 - as above
+            self._failure = self._failure or self._broke("the guards", error)
 
     def _do(self, effects: Iterable[Effect]) -> None:
         self._effects.extend(effects)
@@ -216,13 +252,14 @@ class RobotNode:
                     self._audit(effect)
 
     def _progressed(self, id: str, fraction: float | None, feedback: Any) -> None:
-        self._do(self.guarded.progressed(id, self._clock.now(), fraction, feedback))
+        self._ask(lambda: self.guarded.progressed(id, self._clock.now(), fraction, feedback))
 
     def _finished(self, id: str, how: Ended, reason: Reason | None, detail: str, result: Any) -> None:
         now = self._clock.now()
-        self._do(self.guarded.finished(id, how, now, reason=reason, detail=detail, result=result))
+        self._ask(lambda: self.guarded.finished(id, how, now, reason=reason, detail=detail, result=result))
 
-    def _wrong(self, id: str, detail: str) -> None:
+    def _wrong(self, id: str, detail: str, error: Exception) -> None:
+        self._complaints.tell("perform", error, self._clock.now())
         self._event("urgent", detail, id)
 
     # --- the network
@@ -230,10 +267,14 @@ class RobotNode:
     def _receive(self, message: Message) -> None:
         if not self._leaving:
             heard = Heard(message.topic, message.payload, message.retained)
-            self._do(self.guarded.hear(heard, self._clock.now()))
+            self._ask(lambda: self.guarded.hear(heard, self._clock.now()))
 
     def _hello(self) -> list[Outgoing]:
-        return self._first(self.guarded.hello(self._clock.now()))
+        try:
+            return self._first(self.guarded.hello(self._clock.now()))
+        except Exception as error:  # noqa: BLE001 - as in `_ask`
+            self._failure = self._failure or self._broke("the guards", error)
+            return []
 
     def _goodbye(self) -> list[Outgoing]:
         return self._first(self._last_words)
@@ -251,7 +292,7 @@ class RobotNode:
             self._tell(tell)
 
     def _tell(self, tell: Tell) -> None:
-        if self._leaving and tell.topic == self.guarded.will().topic:
+        if self._leaving and tell.topic == self._will.topic:
             self._last_words = [tell]  # "offline" comes last, when it is
             return
         self._remember(tell)
@@ -273,7 +314,7 @@ class RobotNode:
         return Outgoing(tell.topic, encode(tell.message), tell.qos, tell.retain, of_it)
 
     def _event(self, level: Level, detail: str, id: str = "") -> None:
-        happening = Happening("fault", level, self._clock.now() // MS, "driver", "hardware", detail[:400], id)
+        happening = Happening("fault", level, self._clock.now() // MS, "driver", "hardware", one_line(detail), id)
         way = DELIVERY["event"]
         self._tell(Tell(robot_topic(self.fleet, self.robot, "event", "fault"), happening, way.qos, way.retain))
 
@@ -293,53 +334,68 @@ class RobotNode:
 
     # --- the end
 
-    def _fail(self, where: str, error: Exception) -> NoReturn:
-        raise self._failed(where, error) from error
-
     def _failed(self, where: str, error: Exception) -> DriverFailed:
-        what = f"{type(error).__name__}: {error}"
-        self._failure = DriverFailed(f"robot {self.robot}: its driver failed in `{where}` ({what}); it was stopped.")
-        return self._failure
+        self._complaints.tell(where, error, self._clock.now())
+        failure = DriverFailed(f"robot {self.robot}: its driver failed in `{where}` ({named(error)}); it was stopped.")
+        self._failure = failure
+        return failure
+
+    def _broke(self, where: str, error: Exception) -> GuardsFailed:
+        self._complaints.tell(where, error, self._clock.now())
+        failure = GuardsFailed(f"robot {self.robot}: {where} failed ({named(error)}); it was stopped.")
+        self._failure = failure
+        return failure
 
     async def _leave(self) -> None:
         """To rest, then off. A second cancellation makes it shorter; the motors get their zero in any case."""
         now = self._clock.now()
-        if self._failure is not None:
-            self._event("fatal", str(self._failure))
-            self._do(self.guarded.stop("its own driver failed", now))
-            self._leaving, self._last_words = True, [self.guarded.will()]
-        else:
-            self._leaving = True
-            self._do(self.guarded.goodbye(now))
-        self._tasks.end_all()
         try:
+            self._part(now)
             until = now + REST_WITHIN
             while self._clock.now() < until and (len(self._tasks) or not self.driven.still):
-                self._roll_out()
-                self._stepped()
+                self._quietly(self._move)
+                self._quietly(self._stepped)
                 await self._clock.sleep_until(self._clock.now() + STEP)
         finally:
-            self._quietly_still()
+            self._quietly(self._still)
             await self._close()
 
-    def _roll_out(self) -> None:
+    def _part(self, now: int) -> None:
+        """The last words, as far as the guards can still say some. Each step by itself: none may keep the next away."""
+        failure = self._failure
+        self._last_words = [self._will]  # "lost", unless "offline" can be said
+        if failure is not None:
+            self._quietly(lambda: self._event("fatal", str(failure)))
+            self._quietly(lambda: self._do(self.guarded.stop("its own driver failed", now)))
+            self._leaving = True
+        else:
+            self._leaving = True
+            self._quietly(lambda: self._do(self.guarded.goodbye(now)))
+        self._quietly(self._tasks.end_all)
+
+    def _quietly(self, act: Callable[[], None]) -> None:
         try:
-            self._move()
+            act()
         except DriverFailed:
             pass  # told already; on with it, for the next try may stop the motors
+        except Exception as error:  # noqa: BLE001 - as above
+            self._complaints.tell("leaving", error, self._clock.now())
 
-    def _quietly_still(self) -> None:
-        now = self._clock.now()
-        try:
-            self._driver.actuate(Velocity(), self.guarded.joints(now), now)
-        except Exception:  # noqa: BLE001 - nothing more can be done than to close it
-            pass
+    def _still(self) -> None:
+        """Zero to the motors, without asking anybody; the joints stay where they were sent last."""
+        self.driven = Velocity()
+        self._driver.actuate(self.driven, self._posed, self._clock.now())
 
     async def _close(self) -> None:
         try:
             async with asyncio.timeout_at(self._clock.deadline(self._clock.now() + CLOSE_WITHIN)):
                 await self._driver.close()
+            return
         except TimeoutError:
-            pass
+            self.unclosed = f"it did not end within {CLOSE_WITHIN / SECOND:g} s"
         except Exception as error:  # noqa: BLE001 - the last thing a driver does; it is told, and ends nothing else
-            self._event("critical", f"the driver could not be closed: {error}")
+            self.unclosed = named(error)
+            self._complaints.tell("close", error, self._clock.now())
+        said = f"robot {self.robot}: its driver could not be closed ({self.unclosed})."
+        self._complaints.say(said)
+        self._quietly(lambda: self._event("critical", said))

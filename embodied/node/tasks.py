@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from embodied.node.complaints import named, one_line
 from embodied.node.driver import Driver, Task, TaskFailed
 from embodied.robot.codec import encode
 from embodied.robot.decisions import Begin, Sensed, Velocity
@@ -32,10 +33,11 @@ class Tasks:
     """What runs now, oldest first.
 
     progressed, finished: told of each, the latter exactly once;  wrong: told of what a driver should not have raised
+    A result that cannot be sent fails its command: nobody may be told of a success without what came of it.
     """
 
     def __init__(
-        self, driver: Driver, progressed: Progressed, finished: Finished, wrong: Callable[[str, str], None]
+        self, driver: Driver, progressed: Progressed, finished: Finished, wrong: Callable[[str, str, Exception], None]
     ) -> None:
         self._driver = driver
         self._progressed, self._finished, self._wrong = progressed, finished, wrong
@@ -49,7 +51,7 @@ class Tasks:
     def begin(self, begin: Begin, group: asyncio.TaskGroup) -> None:
         """Start `begin.command` in `group`."""
         id = begin.command.id
-        task = Task(begin.command, lambda fraction, feedback: self._progressed(id, fraction, sound(feedback)))
+        task = Task(begin.command, lambda fraction, feedback: self._progressed(id, fraction, sound(feedback)[0]))
         running = self._running[id] = _Running(task, begin.resources)
         self._inform(task)
         running.job = group.create_task(self._perform(running), name=f"{begin.command.name} {id}")
@@ -115,7 +117,7 @@ class Tasks:
             if running.ended:  # it kept the cancellation for itself
                 how = "cancelled"
         except TaskFailed as failed:
-            how, reason, detail = "failed", failed.reason, failed.detail
+            how, reason, detail = "failed", failed.reason, one_line(failed.detail)
             result = failed.result if failed.result is not None else task.result
         except asyncio.CancelledError:
             own = asyncio.current_task()
@@ -125,19 +127,23 @@ class Tasks:
             reason, detail = (None, "") if running.ended else ("internal", "the driver gave up without saying why")
         except Exception as error:  # noqa: BLE001 - a driver's mistake ends its command, never the robot's guards
             how, reason, result = "failed", "hardware" if isinstance(error, OSError) else "internal", task.result
-            detail = f"the driver failed: {type(error).__name__}: {error}"[:400]
-            self._wrong(task.command.id, detail)
+            detail = one_line(f"the driver failed: {named(error)}")
+            self._wrong(task.command.id, detail, error)
         if self._running.get(task.command.id) is not running:
             return  # it ended so late that its id belongs to another by now
         del self._running[task.command.id]
-        self._finished(task.command.id, how, reason, detail, sound(result))
+        told, why = sound(result)
+        if why and how == "succeeded":
+            how, reason, detail = "failed", "internal", one_line(f"it was done, but the driver's result {why}")
+        self._finished(task.command.id, how, reason, detail, told)
 
 
-def sound(value: Any) -> Any:
-    """`value`, or None if it is no JSON of a bearable length: a driver's slip must not make a message unreadable."""
+def sound(value: Any) -> tuple[Any, str]:
+    """(`value`, ""), or None and why it is no JSON of a bearable length: no message may become unreadable by it."""
     if value is None:
-        return None
+        return None, ""
     try:
-        return value if len(encode(value)) <= RESULT_MAX else None
-    except Malformed:
-        return None
+        size = len(encode(value))
+    except Malformed as error:
+        return None, f"cannot be sent: {error}"
+    return (value, "") if size <= RESULT_MAX else (None, f"has {size} bytes of JSON: {RESULT_MAX} are the most")
