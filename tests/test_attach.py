@@ -10,12 +10,16 @@ from agent.cli import main, parser
 from agent.robots import attach_options
 from agent.robots.attach import furnished, told
 from agent.robots.finding import RobotMissing, chosen
-from agent.robots.keys import read_key
+from agent.robots.fitting import named
 from agent.robots.senses import SenseMissing, senses
+from embodied.link.keys import read_key
 from embodied.node.profile import Profile
 from embodied.remote.finding import Found
 from embodied.remote.settings import RobotConfig
+from policies.chunks.description import Observed
+from policies.chunks.errors import DoesNotFit
 from streams.errors import VisavisError
+from tests.chunk_scenes import spec
 
 SHEET = replace(Profile.load("diff-drive").factsheet, boot="b1")
 ARM = replace(Profile.load("arm").factsheet, boot="b1")
@@ -130,3 +134,27 @@ def test_keys_are_read_strictly(tmp_path: Path) -> None:
             read_key(str(path), "--key")
     with pytest.raises(VisavisError, match="cannot be read"):
         read_key(str(tmp_path / "none"), "--key")
+
+
+def test_files_are_looked_at_before_broker_and_robot(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for option in ("--skill", "--words"):
+        for more in ([], ["--web"]):
+            missing = str(tmp_path / "none")
+            assert main(["attach", "mqtt://127.0.0.1:1", option, missing, *more]) == 2
+            said = capsys.readouterr().err
+            assert said.count("\n") == 1 and missing in said and "127.0.0.1" not in said
+
+
+def test_skills_are_named_and_have_to_fit_the_robot() -> None:
+    columns = ("j1.pos", "j2.pos", "j3.pos", "j4.pos", "j5.pos", "gripper.pos")
+    reach = spec(columns, name="Reach flow")
+    goal = Observed(("goal.x", "goal.y"))
+    aimed = spec(columns, name="aim", observation={"observation.environment_state": goal})
+    assert named([], "r1", ARM) == ""
+    assert named([reach, aimed], "arm", ARM) == "skills: reach_flow, aim (needs goal.x, goal.y)"
+    with pytest.raises(DoesNotFit, match="the robot has none at all"):
+        named([reach], "r1", SHEET)
+    with pytest.raises(VisavisError, match="another skill"):
+        named([reach, reach], "arm", ARM)
+    with pytest.raises(DoesNotFit, match=r"does not drive j3\.pos"):
+        named([spec()], "arm", ARM)

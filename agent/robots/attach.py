@@ -15,7 +15,8 @@ from agent.outputs import Terminal
 from agent.robots import attach_options
 from agent.robots.bodies import remote_bodies
 from agent.robots.finding import factsheets
-from agent.robots.policies import load
+from agent.robots.fitting import named
+from agent.robots.policies import load, specs
 from agent.robots.senses import OWN, Senses, senses
 from embodied.ports import Actuator
 from embodied.remote.sentences import sentences
@@ -39,17 +40,20 @@ def attach(arguments: argparse.Namespace) -> int:
     if not settings.robot.url:
         raise ConfigError("robot.url is empty: which broker?")
     console = Terminal()
+    Words.load(settings.robot.words)
+    skills = () if arguments.web else load(settings.robot)
+    described = specs(settings.robot) if arguments.web else [each.spec for each in skills]
     found = clock.run(factsheets(settings.robot), virtual=False)
     for robot, sheet in found.items():
         console.print(told(robot, sheet), markup=False, soft_wrap=True)
 
     first = next(iter(found))
+    if line := named(described, first, found[first]):
+        console.print(line, markup=False, soft_wrap=True)
     eyes_ears = senses(settings.robot, first, found[first])
 
     def furnish(settings: config.Config) -> config.Config:
         return furnished(settings, found, eyes_ears)
-
-    skills = () if arguments.web else load(settings.robot)
 
     def moving(publisher: Publisher, clock: Clock) -> Sequence[Actuator]:
         robot = replace(settings.robot, ids=tuple(found))

@@ -6,10 +6,10 @@ from typing import Any
 from agent.config import Config
 from agent.errors import ConfigError
 from agent.robots.finding import address
-from agent.robots.keys import read_key
-from agent.robots.policies import load, remote
+from agent.robots.policies import load, specs
 from agent.robots.senses import Feed, Feeding
 from agent.robots.skills import Skill
+from embodied.link.keys import read_key
 from embodied.link.mqtt import dial
 from embodied.remote.agent_link import AgentLink
 from embodied.remote.body import RobotBody
@@ -47,10 +47,7 @@ def remote_bodies(
         for place, client in enumerate(clients)
     ]
     if policies is None:
-        if there := [where for where in settings.skills if remote(where)]:
-            raise ConfigError(
-                f"robot.skills: {there[0]}: a policy on a server goes with `visavis attach` without --web"
-            )
+        specs(settings)
         policies = load(settings)
     skills: list[Any] = [Skill(policy, clients[0], publisher, clock) for policy in policies]
     if feeds:

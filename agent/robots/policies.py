@@ -3,9 +3,11 @@
 import os
 from pathlib import Path
 
+from agent.errors import ConfigError
 from embodied.remote.settings import RobotConfig
+from policies.chunks.description import ChunkSpec
 from policies.chunks.inference import OnnxPolicy
-from policies.chunks.package import Package
+from policies.chunks.package import Package, read_spec
 from policies.chunks.policy import ChunkPolicy
 
 TOKEN = "VISAVIS_POLICY_TOKEN"
@@ -15,6 +17,13 @@ TOKEN = "VISAVIS_POLICY_TOKEN"
 def load(settings: RobotConfig) -> tuple[ChunkPolicy, ...]:
     """All of them. Reads files and connects: not on an event loop. Raises `PolicyError`, which says what is wrong."""
     return tuple(_one(where, settings) for where in settings.skills)
+
+
+def specs(settings: RobotConfig) -> tuple[ChunkSpec, ...]:
+    """The descriptions, for sessions that load the rest later. Raises `PolicyError`, `ConfigError` for a server."""
+    if there := next((where for where in settings.skills if remote(where)), None):
+        raise ConfigError(f"robot.skills: {there}: a policy on a server goes with `visavis attach` without --web")
+    return tuple(read_spec(Path(where)) for where in settings.skills)
 
 
 def remote(where: str) -> bool:

@@ -5,12 +5,12 @@ planned as setpoints of the robot's chunk capability. The robot checks every row
 """
 
 import asyncio
-import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
 
+from agent.robots.fitting import called, fitted
 from embodied.remote.client import RobotClient
 from embodied.remote.motions import Motion
 from embodied.robot.arguments import Refusal
@@ -19,7 +19,6 @@ from embodied.robot.reports import Happening, Heartbeat, Telemetry
 from embodied.robot.vocabulary import RANKS
 from policies.chunks.beats import Beats
 from policies.chunks.executor import ChunkExecutor, Pace
-from policies.chunks.fitting import Drivable, fit
 from policies.chunks.policy import ChunkPolicy, Observation, Stitch
 from policies.chunks.told import ActionChunk, Event, Tick
 from policies.errors import PolicyError
@@ -52,7 +51,7 @@ class Skill:
         stitch: Stitch | None = None, prefix: str = "",
     ) -> None:  # fmt: skip
         spec = policy.spec
-        self.name = prefix + re.sub(r"[^a-z0-9_]+", "_", spec.name.lower()).strip("_")
+        self.name = prefix + called(spec)
         self._policy, self._client, self._publisher, self._clock = policy, client, publisher, clock
         self._stitch: Stitch = stitch or ("forward" if spec.rtc == "forward" else "replace")
         self._beats = Beats()
@@ -107,16 +106,8 @@ class Skill:
         sheet = self._client.factsheet
         if sheet is None:
             return None
-        chunks = [
-            Drivable(each.name, each.action_features, each.dt_ms, each.horizon_max)
-            for each in sheet.capabilities
-            if each.kind == "chunk"
-        ]
-        joints = {name: (limit.min, limit.max) for name, limit in sheet.limits.joints.items()}
-        state = sheet.observation_features.get("state")
-        told = {"joints": [str(each) for each in state]} if isinstance(state, list | tuple) else None
         try:
-            fitted = fit(self._policy.spec, chunks, joints, told)
+            found = fitted(self._policy.spec, sheet)
         except PolicyError as error:
             self._wrong = str(error)
             self._publisher.publish(FEEDBACK, self._clock.now(), Fault(self.name, type(error).__name__, self._wrong))
@@ -124,7 +115,7 @@ class Skill:
         self._wrong = ""
         return ChunkExecutor(
             self._policy, self._clock, observe=self._observe, tick=self._tick, send=self._send, told=self._told,
-            stitch=self._stitch, limits=fitted.limits, link=lambda: LINK, pace=Pace(most_rows=fitted.rows),
+            stitch=self._stitch, limits=found.limits, link=lambda: LINK, pace=Pace(most_rows=found.rows),
         )  # fmt: skip
 
     # --- doing it
