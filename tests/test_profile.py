@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embodied.errors import BodyError
+from embodied.link.keys import KeysInvalid
 from embodied.node.profile import DRIVERS, Profile, ProfileInvalid, profile_of, read_yaml, shipped
-from embodied.node.running import DriverMissing, KeysInvalid, connect, with_keys
+from embodied.node.running import DriverMissing, connect, with_keys
 from embodied.robot.settings import GuardSettings
 from streams.clock import Clock, run
 

@@ -5,12 +5,12 @@ import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from embodied.link.address import Address
+from embodied.link.address import PASSWORD, Address
 from embodied.link.link import Link
 from embodied.link.mqtt import dial
 from embodied.link.port import LinkError
 from embodied.remote.finding import Found, find
-from embodied.remote.settings import PASSWORD, RobotConfig
+from embodied.remote.settings import RobotConfig
 from embodied.robot.factsheet import Factsheet
 from embodied.robot.vocabulary import PROTO
 from streams.clock import Clock

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from agent.outputs import Terminal
 from agent.robots.finding import address, running
-from agent.robots.keys import read_key
+from embodied.link.keys import read_key
 from embodied.link.link import Link
 from embodied.link.mqtt import dial
 from embodied.link.port import LinkBroken, Message, Outgoing

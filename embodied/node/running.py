@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 import tomllib
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,15 @@ import msgspec
 from msgspec import Struct, field, structs
 
 from embodied.errors import BodyError
+from embodied.link.keys import KeysInvalid, key_of, read_secret
+from embodied.node.complaints import named
 from embodied.node.driver import Driver
 from embodied.node.profile import DRIVERS, Profile
 from embodied.robot.factsheet import Factsheet
 from embodied.robot.settings import GuardSettings
 from embodied.robot.vocabulary import Id
 from streams.clock import SECOND, Clock
+from streams.errors import VisavisError
 
 OPERATOR_KEY, CONSENT_KEY = "VISAVIS_ROBOT_OPERATOR_KEY", "VISAVIS_ROBOT_CONSENT_KEY"
 """Environment variables with keys, in hexadecimal."""
@@ -26,10 +30,6 @@ OPERATOR_KEY, CONSENT_KEY = "VISAVIS_ROBOT_OPERATOR_KEY", "VISAVIS_ROBOT_CONSENT
 
 class DriverMissing(BodyError):
     """There is no such driver, or it cannot be made."""
-
-
-class KeysInvalid(BodyError):
-    """The keys cannot be used: where they are, and what is wrong."""
 
 
 async def connect(profile: Profile, robot: str, clock: Clock, driver: str = "") -> tuple[Factsheet, Driver]:
@@ -63,6 +63,10 @@ def _own(name: str, profile: Profile) -> Any:
         return kind(profile)
     except TypeError as error:
         raise DriverMissing(f"{name} cannot be made: it is called with the profile ({error}).") from error
+    except VisavisError:
+        raise
+    except Exception as error:
+        raise DriverMissing(f"{name} cannot be made: {named(error)}{_at(error)}.") from error
 
 
 def _module(path: str, name: str) -> Any:
@@ -72,6 +76,16 @@ def _module(path: str, name: str) -> Any:
         if error.name and (path == error.name or path.startswith(error.name + ".")):
             raise DriverMissing(f"{name}: there is no module {path} here.") from error
         raise DriverMissing(f"{name}: the module {path} needs {error.name}, which is not installed.") from error
+    except VisavisError:
+        raise
+    except Exception as error:
+        raise DriverMissing(f"{name}: the module {path} cannot be loaded: {named(error)}{_at(error)}.") from error
+
+
+def _at(error: Exception) -> str:
+    """Where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 class _Keys(Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,33 +112,19 @@ def with_keys(
     keys = _read(path) if path is not None else _Keys()
     operator = given.get(OPERATOR_KEY) or keys.operator
     consent = given.get(CONSENT_KEY) or keys.consent
-    agents = {name: _key(text, f"the key of {name}") for name, text in keys.agents.items()}
+    agents = {name: key_of(text, f"the key of {name}") for name, text in keys.agents.items()}
     return structs.replace(
         settings, keys=agents or settings.keys,
-        operator_key=_key(operator, "the operator's key") if operator else settings.operator_key,
-        consent_key=_key(consent, "the key for consent") if consent else settings.consent_key,
+        operator_key=key_of(operator, "the operator's key") if operator else settings.operator_key,
+        consent_key=key_of(consent, "the key for consent") if consent else settings.consent_key,
     )  # fmt: skip
 
 
 def _read(path: Path) -> _Keys:
     try:
-        if path.stat().st_mode & 0o077:
-            raise KeysInvalid(f"{path} holds keys and may be read by others: chmod 600 {path}")
-        return msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), _Keys)
-    except OSError as error:
-        raise KeysInvalid(f"{path}: the keys cannot be read: {error.strerror}.") from error
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        return msgspec.convert(tomllib.loads(read_secret(path, "the file of keys")), _Keys)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise KeysInvalid(f"{path}: {error}.") from error
-
-
-def _key(text: str, what: str) -> bytes:
-    try:
-        key = bytes.fromhex(text)
-    except ValueError:
-        raise KeysInvalid(f"{what} is not written in hexadecimal.") from None
-    if len(key) < 16:
-        raise KeysInvalid(f"{what} has {len(key)} bytes; 16 are the least, 32 are better.")
-    return key
 
 
 class Watchdog:

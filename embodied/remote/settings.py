@@ -6,9 +6,6 @@ from msgspec import Meta, Struct
 
 from embodied.robot.vocabulary import Id, Rank
 
-PASSWORD = "VISAVIS_MQTT_PASSWORD"
-"""Environment variable with the password for the broker: secrets have no place in a configuration."""
-
 
 class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """Which robots, behind which broker, and as whom.

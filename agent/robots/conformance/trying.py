@@ -17,8 +17,8 @@ from agent.robots.conformance.promises import Promise, Result, promises
 from agent.robots.conformance.running import Trial
 from agent.robots.conformance.stage import Program, Wire
 from agent.robots.conformance.wires import Gate
-from agent.robots.keys import read_key
 from embodied.link.address import Address
+from embodied.link.keys import read_key
 from embodied.link.mqtt import dial
 from embodied.link.port import Dial
 from embodied.link.proxy import Proxy
