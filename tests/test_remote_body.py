@@ -122,6 +122,21 @@ def test_a_cut_is_sent_at_once_and_its_end_is_told_later() -> None:
     virtual(main)
 
 
+def test_a_cut_that_a_silent_robot_may_not_have_heard_is_not_told_as_its_end() -> None:
+    async def main() -> None:
+        async with attached() as here:
+            task = here.do(move(2.0))
+            await here.until(lambda: here.speed() > 0.3)
+            here.broker.hold("r1")
+            await here.until(lambda: here.bodies[0].client.health != "heard", 3)
+            task.cancel()
+            outcome = await task
+            assert outcome.status == "cut"
+            assert outcome.detail == "stopped, as far as is known: the robot is not heard"
+
+    virtual(main)
+
+
 def test_a_cut_that_finishes_leaves_it() -> None:
     async def main() -> None:
         async with attached() as here:

@@ -195,9 +195,16 @@ class RobotBody:
             return self._ended(action, errand)
         self._cancel(errand)
         status = errand.status
-        if status is None or status.state == "accepted":
-            return _outcome(action, "cut", "stopped before it was under way")
-        return replace(_outcome(action, "cut", "stopped on the way"), result=_way(status.feedback, status.progress))
+        under_way = status is not None and status.state != "accepted"
+        told = "stopped on the way" if under_way else "stopped before it was under way"
+        if self.client.health != "heard":  # nor does it hear us: it may go on until its own guards end it
+            told = "stopped, as far as is known: the robot is not heard"
+        outcome = _outcome(action, "cut", told)
+        return (
+            outcome
+            if status is None or not under_way
+            else replace(outcome, result=_way(status.feedback, status.progress))
+        )
 
     def _ended(self, action: Command, errand: Errand) -> Outcome:
         final = errand.final
