@@ -40,7 +40,7 @@ def keeping(path: Path, notes: int, **options: Any) -> AuditLog:
 
 
 def test_every_note_is_a_line_in_its_order_and_a_later_run_goes_on(tmp_path: Path) -> None:
-    path = tmp_path / "a" / "audit.jsonl"
+    path = tmp_path / "audit.jsonl"
     keeping(path, 250)
     keeping(path, 3)
     told = lines(path)
@@ -72,6 +72,10 @@ def test_a_log_that_cannot_be_written_is_told_at_the_start_and_survived_later(tm
         keeping(tmp_path, 1)
     folder = tmp_path / "gone"
     path = folder / "audit.jsonl"
+    with pytest.raises(AuditFailed, match=r"no folder .*gone; make it first"):
+        keeping(path, 1)
+    assert not folder.exists()
+    folder.mkdir()
 
     async def main() -> AuditLog:
         clock = Clock()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -116,7 +117,7 @@ def last(made: Agent, channel: str) -> Any:
 @needs_broker
 @pytest.mark.parametrize("protocol", ["auto", "3.1.1"])
 def test_it_drives_and_says_goodbye(broker: str, protocol: str, tmp_path: Path) -> None:
-    audit = tmp_path / "audit" / "log.jsonl"
+    audit = tmp_path / "log.jsonl"
     robot = program(broker, "--audit", str(audit), "--show", "--protocol", protocol, "--watchdog", "5")
 
     async def main() -> None:
@@ -256,7 +257,9 @@ def test_a_robot_of_ones_own(broker: str) -> None:
         (["--set", "limits"], "write KEY=VALUE"),
         (["--driver", "nowhere:Robot"], "no module nowhere"),
         (["--keys", "nowhere.toml"], "nowhere.toml"),
-        (["--audit", "/proc/nothing/log"], "audit log"),
+        (["--audit", "nowhere/log"], "no folder nowhere; make it first"),
+        (["--driver", "broken:Broken"], "broken:Broken cannot be made: OSError: no serial port on this robot (/"),
+        (["--driver", "unreadable:Robot"], "cannot be loaded: ZeroDivisionError: division by zero (/"),
         (["--robot", "a/b"], "a/b"),
         (["--broker", "http://x"], "mqtt://"),
         (["--watchdog", "-1"], "--watchdog"),
@@ -266,6 +269,11 @@ def test_what_is_wrong_is_told_in_one_sentence(
     options: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "unreadable.py").write_text("1 / 0\n")
+    (tmp_path / "broken.py").write_text(
+        "class Broken:\n    def __init__(self, profile):\n        raise OSError('no serial port\\non this robot')\n"
+    )
     given = ["visavis", "robot", "--robot", ROBOT, "--broker", "mqtt://127.0.0.1:1", *options]
     monkeypatch.setattr(sys, "argv", given)
     assert node_command.main() == 2
@@ -277,6 +285,52 @@ def test_without_a_broker_it_says_so_and_tries_on() -> None:
     robot = program("mqtt://127.0.0.1:1")
     assert robot.stdout is not None
     first = [robot.stdout.readline() for _ in range(2)]
-    assert "not connected" in first[1]
+    assert re.fullmatch(r"not connected: \S.*\n", first[1]) and "not tried yet" not in first[1]
     code, _, err = ended(robot, signal.SIGTERM)
     assert (code, err) == (143, "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("blocks", ["time.sleep(60)", "while True: pass"])
+def test_a_second_signal_ends_it_also_while_the_driver_keeps_the_loop(blocks: str, number: int, tmp_path: Path) -> None:
+    (tmp_path / "blocking.py").write_text(
+        "import time\n"
+        "from embodied.node.simulator import SimulatedRobot\n"
+        "class Blocking(SimulatedRobot):\n"
+        "    def sense(self, now):\n"
+        "        print('blocks', flush=True)\n"
+        f"        {blocks}\n"
+    )
+    robot = program("mqtt://127.0.0.1:1", "--driver", "blocking:Blocking", folder=tmp_path)
+    assert robot.stdout is not None
+    while "blocks" not in (line := robot.stdout.readline()):
+        assert line
+    robot.send_signal(number)
+    time.sleep(1)
+    assert robot.poll() is None
+    began = time.monotonic()
+    code, _, _ = ended(robot, number)
+    assert code == 128 + number and time.monotonic() - began < 4  # before the alarm would end it
+
+
+@pytest.mark.parametrize(
+    ("closing", "told"),
+    [
+        ("raise OSError('the port is gone')", "OSError: the port is gone"),
+        ("await asyncio.Event().wait()", "within 2 s"),
+    ],
+)
+def test_a_driver_that_cannot_be_closed_is_told_by_the_exit_code(closing: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "stuck.py").write_text(
+        "import asyncio\n"
+        "from embodied.node.simulator import SimulatedRobot\n"
+        "class Stuck(SimulatedRobot):\n"
+        "    async def close(self):\n"
+        f"        {closing}\n"
+    )
+    robot = program("mqtt://127.0.0.1:1", "--driver", "stuck:Stuck", folder=tmp_path)
+    assert robot.stdout is not None
+    while "not connected" not in (line := robot.stdout.readline()):
+        assert line
+    code, _, err = ended(robot, signal.SIGTERM)
+    assert code == 1 and f"could not be closed ({told}" in err.replace("it did not end ", "")

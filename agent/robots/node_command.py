@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from embodied.node.profile import Profile
     from streams.clock import Clock
 
-SHOW_S, END_WITHIN_S = 0.25, 8
+SHOW_S, END_WITHIN_S, CLOSE_S = 0.25, 8, 2.0
 
 
 class OptionsInvalid(VisavisError):
@@ -27,7 +27,10 @@ class OptionsInvalid(VisavisError):
 
 
 def robot(arguments: argparse.Namespace) -> int:
-    """Be the robot until Ctrl-C or SIGTERM. Returns 0, 130 or 143; raises `VisavisError` in one sentence."""
+    """Be the robot until Ctrl-C or SIGTERM. Returns 0, 130, 143, or 1 if its driver could not be closed.
+
+    Raises `VisavisError` in one sentence.
+    """
     from embodied.link.address import Address  # noqa: PLC0415 - it waits until it is needed
     from embodied.node.profile import Profile  # noqa: PLC0415
     from embodied.node.running import with_keys  # noqa: PLC0415
@@ -85,7 +88,7 @@ async def _serve(arguments: argparse.Namespace, profile: "Profile", address: Any
             senses=senses(profile.senses, Path(profile.name).parent),
         )  # fmt: skip
     except VisavisError:
-        await driver.close()
+        await _close(driver)
         raise
     print(f"robot {arguments.fleet}/{arguments.robot} at {address} ({profile.name})", flush=True)  # noqa: T201
     try:
@@ -103,7 +106,18 @@ async def _serve(arguments: argparse.Namespace, profile: "Profile", address: Any
             audit.close()
         if arguments.show:
             print()  # noqa: T201
+    if node.unclosed:
+        return 1  # the node has said why
     return 128 + signalled[0] if signalled else 0
+
+
+async def _close(driver: Any) -> None:
+    """Of a robot that never was: what goes wrong here must not hide why it is none."""
+    try:
+        async with asyncio.timeout(CLOSE_S):
+            await driver.close()
+    except Exception as error:  # noqa: BLE001 - whatever a driver raises
+        print(f"the driver could not be closed: {type(error).__name__}: {error}", file=sys.stderr)  # noqa: T201
 
 
 async def _together(node: "RobotNode", others: list[Callable[[], Coroutine[Any, Any, None]]]) -> None:
@@ -124,25 +138,27 @@ async def _together(node: "RobotNode", others: list[Callable[[], Coroutine[Any, 
 
 @contextlib.contextmanager
 def _terminated() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM cancel this task; which it was is in the list. A second one ends the process at once."""
+    """Ctrl-C and SIGTERM cancel this task; which it was is in the list. A second one ends the process at once.
+
+    Python's own handlers, not the loop's: those run between bytecodes, also while a driver keeps the loop to itself.
+    """
     signalled: list[int] = []
     loop, own = asyncio.get_running_loop(), asyncio.current_task()
 
-    def end(number: int) -> None:
+    def end(number: int, frame: object) -> None:
         if signalled:
             os._exit(128 + number)
         signalled.append(number)
         signal.alarm(END_WITHIN_S)  # a driver that swallows its cancellation must not keep the process
         if own is not None:
-            own.cancel()
+            loop.call_soon_threadsafe(own.cancel)  # it also wakes the loop
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, end, number)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield signalled
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         signal.alarm(0)
 
 
@@ -150,14 +166,19 @@ async def _show(node: "RobotNode", clock: "Clock", *, line: bool) -> None:
     """Tell of the connection as it changes, and, if `line`, how the robot is."""
     was: bool | None = None
     while True:
-        if node.link.connected != was:
+        tried = was is not None or node.link.connected or node.link.counts.failures > 0
+        if tried and node.link.connected != was:
             was = node.link.connected
-            said = f"connected, MQTT {node.link.version}" if was else f"not connected: {node.link.why}"
+            said = f"connected, MQTT {node.link.version}" if was else _apart(node.link.why)
             print(f"\r\x1b[K{said}" if line else said, flush=True)  # noqa: T201
         if line:
             sys.stdout.write(f"\r\x1b[K{described(node)}")
             sys.stdout.flush()
         await clock.sleep_until(clock.now() + round(SHOW_S * 1e9))
+
+
+def _apart(why: str) -> str:
+    return f"not connected: {why}" if why else "not connected"
 
 
 def described(node: "RobotNode") -> str:

@@ -26,6 +26,7 @@ class AuditLog:
 
     {"started": wall time, "boot": ...} begins each run; then {"t": ns since then, "guard", "verdict", ...} for each.
     dropped: notes that came faster than they could be written;  failure: why the last try to write failed, or ""
+    Its folder must be there: a name that is mistyped must make none.
     Raises `AuditFailed`, here and nowhere later: a full disk does not stop a robot, but `failure` and `diag` tell it.
     """
 
@@ -35,10 +36,10 @@ class AuditLog:
         self._waiting: deque[Note] = deque()
         self._told = 0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._append(_line({"started": _wall(clock.started), "boot": boot}))
         except OSError as error:
-            raise AuditFailed(f"the audit log {path} cannot be written: {error.strerror}.") from error
+            why = error.strerror if path.parent.is_dir() else f"there is no folder {path.parent}; make it first"
+            raise AuditFailed(f"the audit log {path} cannot be written: {why}.") from error
 
     def __call__(self, note: Note) -> None:
         """Take a note. Never waits, never raises."""
