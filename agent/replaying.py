@@ -12,7 +12,7 @@ from agent.execution import OK, fetch
 from agent.outputs import Terminal
 from agent.recalled import recalled_tools
 from agent.replay import Difference, Replay
-from agent.robots.finding import factsheets
+from agent.robots.choosing import factsheets
 from agent.robots.recalled import recalled_robots
 from agent.session import Log, Session
 from agent.view import TerminalView

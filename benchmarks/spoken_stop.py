@@ -26,7 +26,7 @@ from agent import assembly, config
 from agent.execution import fetch
 from agent.outputs import Terminal
 from agent.robots.attach import furnished
-from agent.robots.finding import factsheets
+from agent.robots.choosing import factsheets
 from benchmarks.machine import machine, percentile
 from embodied.link.address import Address
 from embodied.link.broker import running

@@ -9,7 +9,7 @@ from agent import config, parts
 from agent.cli import main, parser
 from agent.robots import attach_options
 from agent.robots.attach import furnished, told
-from agent.robots.finding import RobotMissing, chosen
+from agent.robots.choosing import RobotMissing, chosen
 from agent.robots.fitting import named
 from agent.robots.senses import SenseMissing, senses
 from embodied.link.keys import read_key

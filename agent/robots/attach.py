@@ -14,7 +14,7 @@ from agent.execution import Furnishing
 from agent.outputs import Terminal
 from agent.robots import attach_options
 from agent.robots.bodies import remote_bodies
-from agent.robots.finding import factsheets
+from agent.robots.choosing import factsheets
 from agent.robots.fitting import named
 from agent.robots.policies import load, specs
 from agent.robots.senses import OWN, Senses, senses

@@ -5,7 +5,7 @@ from typing import Any
 
 from agent.config import Config
 from agent.errors import ConfigError
-from agent.robots.finding import address
+from agent.robots.choosing import address
 from agent.robots.policies import load, specs
 from agent.robots.senses import Feed, Feeding
 from agent.robots.skills import Skill

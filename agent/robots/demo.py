@@ -21,7 +21,7 @@ from agent.execution import execute, fetch, tell
 from agent.outputs import Terminal
 from agent.person import Cue, Person
 from agent.robots.attach import furnished, told
-from agent.robots.finding import factsheets
+from agent.robots.choosing import factsheets
 from agent.robots.map_tap import MapTap
 from agent.session import Log, Session
 from agent.view import TerminalView

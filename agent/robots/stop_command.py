@@ -8,11 +8,12 @@ from typing import Any
 from msgspec import Struct
 
 from agent.outputs import Terminal
-from agent.robots.finding import address, running
+from agent.robots.choosing import address
 from embodied.link.keys import read_key
 from embodied.link.link import Link
 from embodied.link.mqtt import dial
 from embodied.link.port import LinkBroken, Message, Outgoing
+from embodied.link.running import running
 from embodied.remote.settings import RobotConfig
 from embodied.robot.codec import decode, encode
 from embodied.robot.errors import Malformed

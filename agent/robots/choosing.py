@@ -1,12 +1,9 @@
 """The robots that a configuration means: found behind its broker, or told why not."""
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 
 from embodied.link.address import PASSWORD, Address
-from embodied.link.link import Link
 from embodied.link.mqtt import dial
 from embodied.link.port import LinkError
 from embodied.remote.finding import Found, find
@@ -14,7 +11,6 @@ from embodied.remote.settings import RobotConfig
 from embodied.robot.factsheet import Factsheet
 from embodied.robot.vocabulary import PROTO
 from streams.clock import Clock
-from streams.errors import DependencyMissing
 
 
 class RobotMissing(LinkError):
@@ -27,18 +23,6 @@ def address(settings: RobotConfig) -> Address:
         settings.url, password=os.environ.get(PASSWORD), protocol=settings.protocol, ca=settings.ca,
         cert=settings.cert, key=settings.key,
     )  # fmt: skip
-
-
-@asynccontextmanager
-async def running(link: Link) -> AsyncIterator[None]:
-    """`link` is kept while the block runs, and ends with it. Raises what `Link.run` raises, by itself."""
-    try:
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(link.run(), name=link.name or "link")
-            yield
-            task.cancel()
-    except* (LinkError, DependencyMissing) as failed:
-        raise failed.exceptions[0] from None
 
 
 async def factsheets(settings: RobotConfig) -> dict[str, Factsheet]:
