@@ -407,6 +407,23 @@ def test_plain_stop_is_never_refused_and_nothing_of_before_moves_after_it() -> N
 # --- leases
 
 
+def test_a_lease_that_is_let_lapse_after_a_stop_is_no_guard_trip_but_one_under_which_it_moves_is() -> None:
+    scene = leased()
+    scene.command("nav.move", **GO)
+    old = scene.fresh
+    assert scene.command("stop").state == "succeeded"  # type: ignore[union-attr]
+    assert reason(scene.lease(op="renew", fresh=old)) == "stale"  # it was on its way already: its holder gives it up
+    scene.run(3)
+    assert not scene.events("link")
+    ran_out = [e for e in scene.effects if isinstance(e, Note) and e.guard == "lease" and e.detail == "ran out"]
+    assert len(ran_out) == 1
+    assert reason(scene.command("nav.move", **GO)) == "no_lease"
+    scene.lease()
+    scene.command("nav.move", **GO)
+    scene.run(3)
+    assert [event.detail for event in scene.events("link")] == ["the lease was not renewed"]
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(

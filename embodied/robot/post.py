@@ -125,14 +125,17 @@ class Post:
         lease = self.desk.current
         if lease is None or now < lease.expires:
             return
-        if self.link is None or not self.link.lost:
-            self.unlink("the lease was not renewed", now)
+        if (self.link is None or not self.link.lost) and self._moves_for(lease):
+            self.unlink("the lease was not renewed", now)  # else it was let lapse, as after a stop: no guard was needed
         self.desk.lapse(now)
         for goal in [each for each in self.book.goals.values() if each.owner == lease.id and each.state == "paused"]:
             self.book.cancel(goal, "failed", "link_lost", "nobody came back for it", now)
         self.link = None
         self.telling.note(Note(now, "lease", "changed", sender=lease.holder, detail="ran out"))
         self.tell_lease()
+
+    def _moves_for(self, lease: Lease) -> bool:
+        return bool(self.streams.live) or any(goal.owner == lease.id for goal in self.book.goals.values())
 
     def adopt(self, lease: Lease, now: int) -> None:
         """Somebody holds a new lease: what goes on of the same agent is theirs, what goes on of another's ends."""
