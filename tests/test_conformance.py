@@ -207,7 +207,7 @@ def test_the_list_and_what_cannot_be_tried(capsys: pytest.CaptureFixture[str]) -
     for words, said in (
         (["--only", "nonsense"], "--list"),
         (["--speed", "9", "--yes"], "--speed"),
-        (["--agent", "operator1"], "two different"),
+        (["--agent", "one", "--operator", "one"], "two different"),
         ([], "--yes"),
         (["--yes", "--pid", "/no/such/file"], "--pid"),
         (["--yes", "--freeze-command", "true"], "--thaw-command"),

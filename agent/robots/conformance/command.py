@@ -11,7 +11,8 @@ def add(commands: Commands) -> None:
     options = commands.add_parser(
         "conformance", help="try the promises of the robot contract on a robot: it moves, and is interfered with",
         description="Misbehaves towards a robot on purpose, and reports what it did (docs/conformance.md).",
-        epilog="Exit codes: 0 what was tried is kept; 1 a promise is broken; 2 an error, or no robot was found. "
+        epilog="Exit codes: 0 what was tried is kept; 1 a promise is broken; 2 an error, no robot was found, "
+        "or the broker or the robot went away before the end. "
         "Passwords are in the environment: VISAVIS_MQTT_PASSWORD, VISAVIS_MQTT_OPERATOR_PASSWORD.",
     )  # fmt: skip
     options.add_argument("url", metavar="mqtt://HOST:PORT", help="mqtt:// or mqtts://, perhaps USER@HOST")
@@ -24,13 +25,14 @@ def add(commands: Commands) -> None:
     options.add_argument("--json", metavar="FILE", help="write the report for programs, too")
     options.add_argument("--speed", type=float, default=0.2, metavar="M/S", help="of the base (default: %(default)s)")
     who = options.add_argument_group("who asks")
-    who.add_argument("--agent", default="agent1", metavar="ID", help="the agent that misbehaves (default: %(default)s)")
+    who.add_argument("--agent", metavar="ID",
+                     help="the agent that misbehaves (default: a new id; agent1 with a user or key)")  # fmt: skip
     who.add_argument("--user", default="", metavar="NAME", help="its name at the broker")
     who.add_argument("--rank", default="policy", choices=("model", "policy", "teleop", "operator"),
                      help="as which it asks for the lease (default: %(default)s)")  # fmt: skip
     who.add_argument("--agent-key", metavar="FILE", help="with which its messages are sealed")
-    who.add_argument("--operator", default="operator1", metavar="ID",
-                     help="a second agent: watches, stops, resets, takes over (default: %(default)s)")  # fmt: skip
+    who.add_argument("--operator", metavar="ID",
+                     help="a second agent: watches, stops, resets, takes over (default: likewise)")  # fmt: skip
     who.add_argument("--operator-user", default="", metavar="NAME", help="its name at the broker (default: as --user)")
     who.add_argument("--operator-seal", metavar="FILE", help="with which its messages are sealed")
     who.add_argument("--operator-key", metavar="FILE", help="proves a reset of the stop")

@@ -44,11 +44,12 @@ class Entry(NamedTuple):
 
 
 class Diary:
-    """Of what was heard about one robot. Bounded: the oldest is forgotten."""
+    """Of what was heard about one robot. Bounded: the oldest is forgotten. heard: when the last heartbeat came, ns"""
 
     def __init__(self, robot: str, agent: str, clock: Clock) -> None:
         self.entries: deque[Entry] = deque(maxlen=KEPT)
         self.fresh: Fresh | None = None
+        self.heard = 0
         self.estop = "none"
         self._robot, self._agent, self._clock = robot, agent, clock
         self._news = asyncio.Event()
@@ -70,7 +71,7 @@ class Diary:
             read = error
         self.entries.append(Entry(self._clock.now(), topic, read, message.payload, message.retained))
         if isinstance(read, Heartbeat):
-            self.estop = read.estop
+            self.estop, self.heard = read.estop, self._clock.now()
             known = self.fresh
             if known is None or known.boot != read.boot or read.beat > known.beat:
                 self.fresh = Fresh(read.boot, read.beat)

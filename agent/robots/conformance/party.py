@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, Self
 
 from agent.robots.conformance.diary import Diary
-from embodied.link.port import Connection, Dial, LinkError, Outgoing
+from agent.robots.conformance.promises import Broken, NotTried
+from embodied.link.port import Connection, Dial, LinkBroken, LinkError, Outgoing
 from embodied.robot.codec import encode
 from embodied.robot.messages import AgentConnection, AgentHeartbeat
 from embodied.robot.reports import Status
@@ -15,10 +16,12 @@ from embodied.robot.seal import seal
 from embodied.robot.topics import agent_subscriptions, agent_topic, robot_topic
 from embodied.robot.vocabulary import MS, SECOND, TERMINAL, Rank
 from streams.clock import Clock
+from streams.errors import VisavisError
 
 GOALS_EVERY = 0.56  # s: the contract allows two a second
 BEAT_EVERY, RENEW_EVERY = 0.2, 0.7
 ANSWER = 2.0  # s to wait for an answer; how fast it has to come is a promise of its own
+BROKER_ANSWERS = 2.0  # s
 
 
 class Party:
@@ -26,15 +29,20 @@ class Party:
 
     name: the agent's id;  key: seals what is sent, if the robot wants that
     beating, renewing: whether heartbeats are sent, and the lease is kept; a promise may turn them off
+    passing: its id is of this run alone, and nothing of it is left at the broker
+    gone: with what its connection ended; None as long as it stands
     """
 
-    def __init__(self, dial: Dial, clock: Clock, *, fleet: str, robot: str, name: str, key: bytes = b"") -> None:
+    def __init__(
+        self, dial: Dial, clock: Clock, *, fleet: str, robot: str, name: str, key: bytes = b"", passing: bool = False
+    ) -> None:
         self.name, self.clock, self.fleet, self.robot = name, clock, fleet, robot
         self.diary = Diary(robot, name, clock)
         self.beating = self.renewing = True
         self.lease = ""
         self.lost: list[str] = []
-        self._dial, self._key = dial, key
+        self.gone: LinkError | None = None
+        self._dial, self._key, self._passing = dial, key, passing
         self._session = secrets.token_hex(6)
         self._count = self._seq = self._beat = 0
         self._paced = clock.now()  # what another party of this name did just now counts, too
@@ -44,29 +52,58 @@ class Party:
 
     @asynccontextmanager
     async def here(self) -> AsyncIterator[Self]:
-        """Connected, until left. Raises `LinkError` if that cannot be, or ends."""
-        will = self._presence("lost")
-        try:
-            async with self._dial(will) as connection:
-                self._connection = connection
+        """Connected, until left. Raises `LinkError` if that cannot be; a connection that ends later is told by `gone`.
+
+        A failure inside comes through as it is: the task group does not wrap it.
+        """
+        wrong: Broken | NotTried | VisavisError | TimeoutError | None = None
+        async with self._dial(self._presence("lost")) as connection:
+            self._connection = connection
+            try:
                 await connection.recall(agent_subscriptions(self.fleet, self.robot, self.name))
+                await connection.publish(self._presence("online"))
                 async with asyncio.TaskGroup() as tasks:
                     self._tasks = tasks
                     lives = [tasks.create_task(each()) for each in (self._listen, self._live, self._renew)]
-                    await connection.publish(self._presence("online"))
                     try:
                         yield self
+                    except (Broken, NotTried, VisavisError, TimeoutError) as error:
+                        wrong = error
                     finally:
                         for each in lives:
                             each.cancel()
                         self._tasks = None
                         await self._bye(connection)
-                        for each in list(self._sending):
-                            each.cancel()
-        except* LinkError as group:
-            raise _first(group) from None
-        finally:
-            self._connection = None
+                        for sending in list(self._sending):
+                            sending.cancel()
+            finally:
+                self._connection = None
+        if wrong is not None:
+            raise wrong
+
+    async def check(self) -> LinkError | None:
+        """Whether the broker still answers: None if it does."""
+        if self.gone is None and self._connection is not None:
+            try:
+                async with asyncio.timeout(BROKER_ANSWERS):
+                    await self._connection.publish(self._presence("online"))
+            except LinkError as error:
+                self.gone = self.gone or error
+            except TimeoutError:
+                self.gone = self.gone or LinkBroken(f"the broker has not answered for {BROKER_ANSWERS:g} s")
+        return self.gone
+
+    async def say(self, name: str) -> bool:
+        """Send a command that is never refused. Whether the broker has it."""
+        body = self.envelope(name, origin=None, fresh=None, lease=None)
+        if self.gone is not None or self._connection is None:
+            return False
+        try:
+            async with asyncio.timeout(BROKER_ANSWERS):
+                await self._connection.publish(Outgoing(self.topic("command", name), self.packed(body), 1))
+        except (LinkError, TimeoutError):
+            return False
+        return True
 
     # --- sending
 
@@ -157,9 +194,14 @@ class Party:
             self.lost.append(f"{message.topic}: {error}")  # a promise that spoils the way expects that
 
     async def _listen(self) -> None:
-        if self._connection is not None:
+        if self._connection is None:
+            return
+        try:
             async for message in self._connection.messages():
                 self.diary.write(message)
+            self.gone = LinkBroken("the connection ended")
+        except LinkError as error:
+            self.gone = error
 
     async def _live(self) -> None:
         while True:
@@ -190,6 +232,8 @@ class Party:
         try:
             async with asyncio.timeout(1):
                 await connection.publish(self._presence("offline"))
+                if self._passing:
+                    await connection.publish(self._presence("offline")._replace(payload=b""))
         except (LinkError, TimeoutError):
             pass  # the will says it
 
@@ -197,10 +241,3 @@ class Party:
 def ended(status: Status | None) -> bool:
     """Whether it is the last of its command."""
     return status is not None and status.state in TERMINAL
-
-
-def _first(group: BaseExceptionGroup[Any]) -> LinkError:
-    found = group.exceptions[0]
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found if isinstance(found, LinkError) else LinkError(str(found))

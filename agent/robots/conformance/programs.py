@@ -23,7 +23,7 @@ def program(*, pid: str | None, freeze: str | None, thaw: str | None, restart: s
     if bool(freeze) != bool(thaw):
         raise ProgramOut("--freeze-command and --thaw-command belong together: what is frozen must be let go on")
     if pid is not None:
-        _number(pid)
+        _signal(pid, 0)  # asks whether it could be done, and does nothing
 
     async def run(command: str | None) -> None:
         await _shell(command or "")
@@ -38,16 +38,21 @@ def program(*, pid: str | None, freeze: str | None, thaw: str | None, restart: s
 
 def _number(pid: str) -> int:
     try:
-        return int(pid if pid.isdigit() else Path(pid).read_text(encoding="utf-8"))
+        number = int(pid if pid.isdigit() else Path(pid).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ProgramOut(f"--pid {pid}: give the number of the robot's process, or a file with it ({error})") from error
+    if number <= 1 or number == os.getpid():  # 0 and less are groups of processes: this program among them
+        raise ProgramOut(f"--pid {pid}: {number} is no process of a robot")
+    return number
 
 
 def _signal(pid: str, number: int) -> None:
     try:
         os.kill(_number(pid), number)
-    except (ProcessLookupError, PermissionError) as error:
-        raise ProgramOut(f"--pid {pid}: that process cannot be frozen: {error}") from error
+    except (ProcessLookupError, OverflowError) as error:
+        raise ProgramOut(f"--pid {pid}: there is no such process; give that of the robot's program") from error
+    except PermissionError as error:
+        raise ProgramOut(f"--pid {pid}: that process may not be frozen by this user") from error
 
 
 async def _shell(command: str) -> None:

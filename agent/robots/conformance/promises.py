@@ -1,6 +1,6 @@
 """What a promise is, and the list of them all: each file beside this one adds its own with `@promise(...)`."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
@@ -36,12 +36,19 @@ class Promise(NamedTuple):
 
 
 class Result(NamedTuple):
-    """Of one promise. seen: in words;  seconds: that it took"""
+    """Of one promise. seen: in words;  seconds: that it took;  reached: False for what the end of the trial left out"""
 
     promise: Promise
     verdict: Verdict
     seen: str
     seconds: float
+    reached: bool = True
+
+
+def whole(chosen: Sequence[Promise], results: Sequence[Result], why: str) -> list[Result]:
+    """`results`, and "not run" for what of `chosen` they do not have."""
+    had = {each.promise.name for each in results}
+    return [*results, *(Result(p, "not run", why, 0.0, reached=False) for p in chosen if p.name not in had)]
 
 
 _all: list[Promise] = []

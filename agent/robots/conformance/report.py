@@ -19,8 +19,9 @@ _STYLE = {"passed": "green", "failed": "bold red", "not run": "yellow"}
 
 
 def render(results: Sequence[Result], width: int) -> RenderableType:
-    """All of it, and a sentence below: a table, or in less than 120 columns a paragraph for each."""
-    parts = [_table(results)] if width >= WIDE else list(map(_paragraph, results))
+    """What was reached, and a sentence below: a table, or in less than 120 columns a paragraph for each."""
+    reached = [each for each in results if each.reached]
+    parts = [_table(reached)] if width >= WIDE else list(map(_paragraph, reached))
     return Group(*parts, Text(f"\n{summary(results)}", "bold"))
 
 
@@ -61,10 +62,10 @@ def summary(results: Sequence[Result]) -> str:
     return f"{counts}: what was tried is kept" if count["passed"] else f"{counts}: nothing was tried"
 
 
-def write_json(results: Sequence[Result], file: str, robot: str, fleet: str) -> None:
-    """Raises `VisavisError` if it cannot be written."""
+def write_json(results: Sequence[Result], file: str, robot: str, fleet: str, ended: str = "") -> None:
+    """ended: why it came to no end, if it did not. Raises `VisavisError` if it cannot be written."""
     document = {
-        "contract": "robot v1", "robot": robot, "fleet": fleet, "summary": summary(results),
+        "contract": "robot v1", "robot": robot, "fleet": fleet, "summary": summary(results), "ended": ended,
         "promises": [
             {"name": r.promise.name, "done": r.promise.done, "expected": r.promise.expected, "seen": r.seen,
              "verdict": r.verdict, "seconds": round(r.seconds, 2)}

@@ -20,7 +20,7 @@ async def frozen(stage: Stage) -> str:
     await stage.lease()
     agent, means = stage.agent, stage.means
     await stage.stand()
-    await stage.program.freeze()
+    await stage.freeze()
     ids: list[str] = []
     for n in range(20):
         agent.setpoint(stream.name, means.drive(means.speed))
@@ -29,7 +29,7 @@ async def frozen(stage: Stage) -> str:
         await stage.wait(0.1)
     await stage.wait(0.2)  # the newest beat that anybody can echo is older than fresh_ms by now
     start = stage.now
-    await stage.program.thaw()
+    await stage.thaw()
     await stage.wait(1.5)
     way = stage.motion.way(start)
     check(way <= 0.005, f"it moved {way * 100:.1f} cm on waking")

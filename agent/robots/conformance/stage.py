@@ -15,8 +15,16 @@ from embodied.robot.messages import EstopReset
 from embodied.robot.reports import Connection, Safety, Status
 from embodied.robot.vocabulary import SECOND, Rank, State
 from streams.clock import Clock
+from streams.errors import VisavisError
 
 ALIVE = 10.0  # s to wait for a robot to be there
+SILENT = 3.0  # s without a heartbeat: it is there no more
+LOOK_EVERY = 0.1  # s
+TOGETHER = 0.3  # s within which both connections end if it is the broker that ends them
+
+
+class NotHeard(VisavisError):
+    """The robot is not there: nothing can be tried on it."""
 
 
 class Wire(Protocol):
@@ -60,17 +68,56 @@ class Stage:
         self.side = side
         self._operator_key, self._speed = operator_key, speed
         self._factsheet: Factsheet | None = None
+        self._quiet = self._frozen = False
+        self.trouble: VisavisError | None = None
+        self.stopped = False
 
     # --- what there is
 
     async def ready(self) -> None:
-        """Wait until the robot is heard. Raises `NotTried` if it is not."""
-        for party in (self.agent, self.second):
+        """Wait until the robot is heard. Raises `NotHeard` if it is not."""
+        for party in (self.second, self.agent):
             diary = party.diary
             there = await diary.until(lambda d=diary: d.fresh and d.newest(Factsheet), ALIVE)  # type: ignore[misc]
             if there is None:
-                raise NotTried("no factsheet and heartbeat were heard; is the robot's program running?")
+                raise NotHeard(self._missing(party))
             self._factsheet = there
+
+    def _missing(self, party: Party) -> str:
+        diary = party.diary
+        if party is self.agent:
+            return f"{party.name} does not hear the robot: may it read the robot's topics at the broker?"
+        if diary.fresh is not None:
+            return "heartbeats are heard, and no factsheet that can be read"
+        if diary.newest(Factsheet) is not None:
+            return f"a factsheet is kept for it, and no heartbeat was heard for {ALIVE:g} s: its program is not running"
+        return f"nothing was heard of it for {ALIVE:g} s: --robot and --fleet, and is its program running?"
+
+    async def watch(self) -> VisavisError:
+        """Wait for what makes going on useless, and return it: a connection that has ended, or a silent robot."""
+        while True:
+            await self.wait(LOOK_EVERY)
+            for party in (self.second, self.agent):
+                if party.gone is not None:
+                    await self.wait(TOGETHER)
+                    return party.gone
+            if self._factsheet is not None and not self._quiet and self._silent(SILENT):
+                # With a broker that stands still nothing is heard, either.
+                return await self.second.check() or NotHeard(f"no heartbeat came for {SILENT:g} s")
+
+    def _silent(self, seconds: float) -> bool:
+        return self.now - self.second.diary.heard > seconds * SECOND
+
+    async def there(self) -> None:
+        """Return when it is sure that what was seen is the robot's own doing: it is still heard. Else wait for ever."""
+        late = LOOK_EVERY + 2 / self.factsheet.timing.beat_hz
+        while self.second.gone or self.agent.gone or (not self._quiet and self._silent(late)):
+            await self.wait(LOOK_EVERY)
+
+    @property
+    def begun(self) -> bool:
+        """Whether the robot was heard, so that something may have been done to it."""
+        return self._factsheet is not None
 
     @property
     def factsheet(self) -> Factsheet:
@@ -219,26 +266,47 @@ class Stage:
         return await diary.until(lambda: diary.estop == "none", 1.5) is True
 
     async def leave(self) -> None:
-        """Whatever happened: the way is mended, the robot stands, the stop is reset, the leases are given back."""
+        """Whatever happened: the way is mended, the robot stands, the stop is reset, the leases are given back.
+
+        `stopped`: whether the broker has the order to stop;  `trouble`: a program that cannot be let go on.
+        """
         self.wire.blackhole(False)
         self.wire.release()
-        if self.program.thaw is not None:
-            await self.program.thaw()
-        if self._factsheet is None:
+        try:
+            await self.thaw()
+        except VisavisError as error:
+            self.trouble = error  # the rest is done all the same
+        if not self.begun:
+            self.stopped = True  # nothing was done to it
             return
-        self.second.command("stop", origin=None, fresh=None, lease=None)
-        await self.stand()
-        await self.cleared()
+        self.stopped = await self.second.say("stop") or await self.agent.say("stop")
+        if self.second.gone is None and not self._silent(SILENT):
+            await self.stand()
+            await self.cleared()
         for party in (self.agent, self.second):
-            if party.lease:
+            if party.lease and party.gone is None and not self._silent(SILENT):
                 party.beating = True
                 await party.wish("release")
                 party.lease = ""
+
+    async def freeze(self) -> None:
+        """Freeze the robot's program; until `thaw` nobody wonders that it is silent."""
+        if self.program.freeze is not None:
+            self._quiet = self._frozen = True
+            await self.program.freeze()
+
+    async def thaw(self) -> None:
+        """Let it go on, if it was frozen."""
+        if self._frozen and self.program.thaw is not None:
+            await self.program.thaw()
+            self.second.diary.heard = self.now
+            self._quiet = self._frozen = False
 
     async def restart(self) -> None:
         """End the robot's program and start it again."""
         if self.program.restart is None:
             raise NotTried("give --restart-command, which ends the robot's program and starts it again")
+        self._quiet = True
         await self.program.restart()
 
     async def online(self, boot: str, seconds: float = 30.0) -> None:
@@ -257,6 +325,7 @@ class Stage:
         there = self.second.diary.newest(Connection)
         check(there is not None and there.state == "online", f"connection says {there and there.state}")
         self._factsheet = self.second.diary.newest(Factsheet)
+        self._quiet = False
 
 
 def token() -> str:

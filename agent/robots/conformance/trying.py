@@ -5,15 +5,16 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 
 from agent.outputs import Terminal
 from agent.robots.conformance import report
 from agent.robots.conformance.programs import program
-from agent.robots.conformance.promises import Promise, Result, promises
+from agent.robots.conformance.promises import Promise, Result, promises, whole
 from agent.robots.conformance.running import Trial
 from agent.robots.conformance.stage import Program, Wire
 from agent.robots.conformance.wires import Gate
@@ -51,28 +52,67 @@ def conformance(arguments: argparse.Namespace) -> int:
     if not 0.05 <= arguments.speed <= 1.0:
         raise ConformanceError("--speed: from 0.05 to 1.0 m/s")
     robot_topic(arguments.fleet, arguments.robot, "state")  # raises for ids that are none
+    passing = _named(arguments)
     for agent in (arguments.agent, arguments.operator):
         agent_topic(arguments.fleet, agent, "reply")
     if arguments.agent == arguments.operator:
         raise ConformanceError("--agent and --operator: two different ids are needed")
-    if any(each.moves for each in chosen) and not arguments.yes:
-        _ask(console, arguments.speed)
     meddle = program(
         pid=arguments.pid,
         freeze=arguments.freeze_command,
         thaw=arguments.thaw_command,
         restart=arguments.restart_command,
     )
-    results = clock.run(_try(arguments, chosen, meddle, console))
-    console.print()
-    console.print(report.render(results, console.width))
-    if arguments.json:
-        report.write_json(results, arguments.json, arguments.robot, arguments.fleet)
+    if any(each.moves for each in chosen) and not arguments.yes:
+        _ask(console, arguments.speed)
+    results: list[Result] = []
+    ended = "it was interrupted"
+
+    def told(result: Result) -> None:
+        results.append(result)
+        console.print(report.line(result))
+
+    try:
+        ended = clock.run(_try(arguments, chosen, meddle, console, told, passing))
+    except VisavisError as error:
+        ended = str(error)
+        raise
+    finally:
+        _report(arguments, whole(chosen, results, ended), ended, console)
+    if ended:
+        raise ConformanceError(ended)
     if any(each.verdict == "failed" for each in results):
         return BROKEN
     if not any(each.verdict == "passed" for each in results):
         raise ConformanceError(f"no promise could be tried on {arguments.fleet}/{arguments.robot}: {results[-1].seen}")
     return OK
+
+
+def _report(arguments: argparse.Namespace, results: list[Result], ended: str, console: Terminal) -> None:
+    if any(each.reached for each in results):
+        console.print()
+        console.print(report.render(results, console.width))
+    if arguments.json:
+        report.write_json(results, arguments.json, arguments.robot, arguments.fleet, ended)
+
+
+def _named(arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Put the ids into `arguments` that were not given. Returns those that are of this run alone.
+
+    Two trials under one id throw each other off the broker. Who has a name there, or a key, is known by a fixed id.
+    """
+    mine = secrets.token_hex(3)
+    known = arguments.user or "@" in arguments.url or arguments.cert
+    passing = []
+    for option, key, fixed in (
+        ("agent", arguments.agent_key, "agent1"),
+        ("operator", arguments.operator_seal, "operator1"),
+    ):
+        if getattr(arguments, option) is None:
+            alone = not (known or key or (option == "operator" and arguments.operator_user))
+            setattr(arguments, option, f"{option}-{mine}" if alone else fixed)
+            passing += [getattr(arguments, option)] * alone
+    return tuple(passing)
 
 
 def _chosen(only: list[str]) -> list[Promise]:
@@ -104,8 +144,10 @@ def _key(file: str | None, option: str) -> bytes:
 
 
 async def _try(
-    arguments: argparse.Namespace, chosen: list[Promise], meddle: Program, console: Terminal
-) -> list[Result]:
+    arguments: argparse.Namespace, chosen: list[Promise], meddle: Program, console: Terminal,
+    told: Callable[[Result], None], passing: tuple[str, ...],
+) -> str:  # fmt: skip
+    """Returns why it came to no end, or ""."""
     time = Clock()
     # That much is under way at once is what is tried here: nobody need be warned of it.
     logging.getLogger("mqtt").addFilter(lambda record: "pending" not in record.getMessage())
@@ -118,12 +160,13 @@ async def _try(
              _key(arguments.operator_seal, "--operator-seal")),
             wire, time, fleet=arguments.fleet, robot=arguments.robot, program=meddle,
             operator_key=_key(arguments.operator_key, "--operator-key"), speed=arguments.speed, rank=arguments.rank,
+            spare=dial(second, client_id=f"{arguments.operator}-{secrets.token_hex(3)}"), passing=passing,
         )  # fmt: skip
         with _terminated():
-            results = await trial.run(chosen, lambda result: console.print(report.line(result)))
+            await trial.run(chosen, told)
     if trial.latched:
         console.print("\nThe robot is still stopped, and was not reset: visavis stop --reset", style="bold")
-    return results
+    return trial.ended
 
 
 @contextlib.asynccontextmanager
