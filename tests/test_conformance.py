@@ -141,6 +141,86 @@ def test_nothing_is_tried_on_a_robot_that_is_not_there() -> None:
     results = clock.run(main(), virtual=True)
     assert named(results, "passed") == named(results, "failed") == set()
     assert "nothing was tried" in summary(results)
+    assert "no robot r1 was found in fleet lab" in results[0].seen
+
+
+# --- what goes away on the way
+
+
+def cut_short(
+    harm: Callable[[MemoryBroker, list[asyncio.Task[None]], Clock], Awaitable[None]], chosen: list[str]
+) -> tuple[list[Result], str, list[str], float]:
+    """While the promises are tried, `harm` is done: results, why it ended, who sent stops after the harm, seconds."""
+
+    async def main() -> tuple[list[Result], str, list[str], float]:
+        time = Clock()
+        broker = MemoryBroker(time, delay_ms=2)
+        gate = Gate(broker.dial("agent1"))
+        async with asyncio.TaskGroup() as tasks:
+            lives = [tasks.create_task(robot(broker.dial(ROBOT), time, secret=b"1" * 16).run())]
+            trial = Trial(
+                (gate.dial, "agent1", b""), (broker.dial("operator1"), "operator1", b""), gate, time,
+                fleet=FLEET, robot=ROBOT, spare=broker.dial("spare"),
+            )  # fmt: skip
+            at: list[int] = []
+
+            async def harming() -> None:
+                await harm(broker, lives, time)
+                at.append(time.now())
+                broker.log.clear()
+
+            tasks.create_task(harming())
+            results = await trial.run([p for p in promises() if p.name in chosen])
+            took = (time.now() - at[0]) / 1e9
+            stops = [who for who, message in broker.log if message.topic.endswith("/command/stop")]
+            lives[0].cancel()
+        return results, trial.ended, stops, took
+
+    return clock.run(main(), virtual=True)
+
+
+DRIVEN = ["presence.online", "lease.expiry", "commands.life", "estop.latch"]
+
+
+def test_a_broker_that_dies_is_not_the_robots_fault() -> None:
+    async def harm(broker: MemoryBroker, lives: list[asyncio.Task[None]], time: Clock) -> None:
+        await time.sleep_until(time.now() + 2000 * MS)
+        broker.stop()
+
+    results, ended, _, took = cut_short(harm, DRIVEN)
+    assert [each.verdict for each in results] == ["passed", "not run", "not run", "not run"]
+    assert [each.reached for each in results] == [True, True, False, False]
+    assert "is down" in ended
+    assert "could not be told to stop" in ended
+    assert took < 2
+
+
+def test_a_robot_that_dies_on_the_way_is_noticed() -> None:
+    async def harm(broker: MemoryBroker, lives: list[asyncio.Task[None]], time: Clock) -> None:
+        await time.sleep_until(time.now() + 2000 * MS)
+        lives[0].cancel()
+
+    results, ended, stops, took = cut_short(harm, DRIVEN)
+    assert [each.verdict for each in results] == ["passed", "not run", "not run", "not run"]
+    assert "not heard any more" in ended
+    assert "lease.expiry" in ended
+    assert stops
+    assert took < 6
+
+
+@pytest.mark.parametrize(("whose", "option"), [("operator1", "--operator"), ("agent1", "--agent")])
+def test_somebody_with_the_same_id_is_named_and_the_robot_is_stopped(whose: str, option: str) -> None:
+    async def harm(broker: MemoryBroker, lives: list[asyncio.Task[None]], time: Clock) -> None:
+        await time.sleep_until(time.now() + 2000 * MS)
+        async with broker.dial(whose)(None):
+            pass
+
+    results, ended, stops, took = cut_short(harm, DRIVEN)
+    assert named(results, "failed") == set()
+    assert f"another client uses the id {whose}" in ended
+    assert option in ended
+    assert "spare" in stops
+    assert took < 8
 
 
 # --- what it measures with
@@ -210,6 +290,9 @@ def test_the_list_and_what_cannot_be_tried(capsys: pytest.CaptureFixture[str]) -
         (["--agent", "one", "--operator", "one"], "two different"),
         ([], "--yes"),
         (["--yes", "--pid", "/no/such/file"], "--pid"),
+        (["--yes", "--pid", "9999999"], "there is no such process"),
+        (["--yes", "--pid", "0"], "no process of a robot"),
+        (["--yes"], "127.0.0.1:1"),
         (["--yes", "--freeze-command", "true"], "--thaw-command"),
         (["--yes", "--operator-key", "/no/such/file"], "--operator-key"),
     ):
@@ -263,6 +346,43 @@ def test_the_command_on_a_real_robot_behind_a_real_broker(tmp_path: Path) -> Non
     assert len(told["promises"]) == len(chosen)
     assert re.search(r"5 passed, 0 failed, 0 not run", out)
     assert "pending" not in out
+
+
+def test_a_broker_that_is_down_is_told_at_once_and_the_report_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "r.json"
+    with pytest.raises(VisavisError, match=r"127\\.0\\.0\\.1:1"):
+        run("mqtt://127.0.0.1:1", "--robot", "r1", "--yes", "--json", str(file))
+    told = json.loads(file.read_text())
+    assert {each["verdict"] for each in told["promises"]} == {"not run"}
+    assert "127.0.0.1:1" in told["ended"]
+
+
+@needs_broker
+def test_no_robot_is_one_sentence_after_ten_seconds_and_ctrl_c_writes_the_report(tmp_path: Path) -> None:
+    async def work() -> tuple[int, str, int]:
+        async with running() as broker:
+
+            async def start(file: str) -> asyncio.subprocess.Process:
+                words = [sys.executable, "-m", "agent.cli", "conformance", broker.url, "--robot", "nobody", "--yes"]
+                return await asyncio.create_subprocess_exec(
+                    *words, "--json", str(tmp_path / file), stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                )  # fmt: skip
+
+            absent, ended = await start("absent.json"), await start("ended.json")
+            await asyncio.sleep(5)
+            ended.send_signal(signal.SIGINT)
+            await ended.wait()
+            out, _ = await absent.communicate()
+            return absent.returncode or 0, out.decode(), ended.returncode or 0
+
+    code, out, interrupted = asyncio.run(work())
+    assert code == 2, out
+    assert "no robot nobody was found" in " ".join(out.split())
+    assert "Traceback" not in out
+    assert interrupted == 130
+    assert json.loads((tmp_path / "ended.json").read_text())["ended"] == "it was interrupted"
+    assert {each["verdict"] for each in json.loads((tmp_path / "absent.json").read_text())["promises"]} == {"not run"}
 
 
 @needs_broker
