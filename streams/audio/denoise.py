@@ -15,9 +15,9 @@ DELAY = FRAME - HOP
 """Samples by which the output is behind the input until `finish`."""
 SMOOTH = 0.9  # of the a priori ratio, from frame to frame
 FLOOR = 0.12  # of the gain: less leaves tones that a recogniser takes for speech
-MEMORY = 0.93  # of the noise, from hop to hop: 0.4 s
-RISE = 8.0
-"""What is so many times louder than the noise, as power, counts as no more: noise rises by 14 dB in 0.3 s at most."""
+MEMORY = 0.85  # of the noise, from hop to hop: 0.2 s
+RISE = 100.0
+"""What is so many times louder than the noise, as power, counts as no more: a click is not yet noise."""
 QUIETEST = 1e-7  # power of a bin: some -80 dB of full scale in all
 _WINDOW = np.sqrt(np.hanning(FRAME + 1)[:FRAME])
 _OVERLAP = 0.5  # the squared windows of four frames add up to two

@@ -16,7 +16,7 @@ from msgspec import Meta, Struct
 from streams.audio.blocks import SAMPLE, check_rate
 from streams.audio.denoise import FRAME, Denoiser, Noise
 from streams.clock import MS, SECOND
-from streams.encoders.recognisers import Bursty, Hypothesis, Recogniser
+from streams.encoders.recognisers import Bursty, Hypothesis, Recogniser, Renewable
 from streams.packet import Packet
 from streams.ports import Emit
 from streams.topics import AUDIO, PERCEPT, VOICE, Topic
@@ -129,7 +129,9 @@ class SpeechEncoder:
 
     def _start(self, t: int) -> None:
         self._now, self._shown = _Heard(t), ""
-        self._denoiser = self._denoising()
+        noisy, self._denoiser = self._denoiser is not None, self._denoising()
+        if (noisy or self._denoiser is not None) and isinstance(self._recogniser, Renewable):
+            self._recogniser.renew()  # what it learnt was of another noise
         self._recogniser.start()
 
     def _denoising(self) -> Denoiser | None:

@@ -78,6 +78,14 @@ class Bursty(Protocol):
 
 
 @runtime_checkable
+class Renewable(Protocol):
+    """A recogniser that learns the channel of a session and can forget it: noise makes a channel of its own."""
+
+    def renew(self) -> None:
+        """Forget what was learnt of the channel; not while a stretch is open."""
+
+
+@runtime_checkable
 class RecogniserModel(Protocol):
     """What was loaded. `name` says which, for logs and reports."""
 
