@@ -1,6 +1,6 @@
 """A robot of one's own: five methods between the guards and the metal. `python own_robot.py mqtt://localhost`, or
 
-    visavis robot --broker mqtt://localhost --robot rover --driver own_robot:Rover --set guards.ranges_needed=false
+visavis robot --broker mqtt://localhost --robot rover --driver own_robot:Rover --set guards.ranges_needed=false
 """
 
 import contextlib
