@@ -86,3 +86,10 @@ def test_a_plan_that_runs_away_ends_at_its_budget() -> None:
     assert len(done) <= 5
     assert log.of(Declined) or len(log.of(Command)) <= 6
     assert abs(room.robot.pose[2]) <= 1.6
+
+
+def test_an_argument_of_another_kind_is_refused_and_nobody_is_asked_about_it() -> None:
+    script = [Tokens("", calls=(("turn", {"angle_rad": "NaN"}),)), Tokens("Sorry.")]
+    log, room = hold([typed(2000, "turn a bit")], script)
+    assert not log.of(Command) and not any("NaN" in say.text for say in log.of(Say))
+    assert "another kind" in log.of(Declined)[0].reason and room.robot.pose[2] == 0.0

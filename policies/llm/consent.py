@@ -230,12 +230,27 @@ def _wrong(offer: Offer, action: Call | Command) -> str:
         if not _finite(value):
             return "an argument is no number that can be worked with"
         schema = known.get(key)
+        if isinstance(schema, dict) and not _of_kind(value, schema.get("type")):
+            return "an argument is of another kind than it should be"
         if not isinstance(schema, dict) or isinstance(value, bool) or not isinstance(value, int | float):
             continue
         least, most = schema.get("minimum"), schema.get("maximum")
         if (isinstance(least, int | float) and value < least) or (isinstance(most, int | float) and value > most):
             return "an argument is out of range"
     return ""
+
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "number": (int, float), "integer": (int,), "string": (str,), "boolean": (bool,), "array": (list, tuple),
+    "object": (dict,),
+}  # fmt: skip
+
+
+def _of_kind(value: Any, kind: Any) -> bool:
+    """Whether `value` is what a JSON Schema's `type` says; what says nothing, or more than one, is left to the body."""
+    if not isinstance(kind, str) or kind not in _KINDS:
+        return True
+    return isinstance(value, _KINDS[kind]) and (kind == "boolean" or not isinstance(value, bool))
 
 
 def _finite(value: Any) -> bool:
