@@ -99,7 +99,9 @@ class Leasehold:
         if status.state != "succeeded":
             self._retry = now + RETRY_NS
             self.why = said(status.detail) or "the robot refused"
-            if asked.op != "acquire":  # a rank that is refused takes away nothing
+            if asked.op == "renew" and status.reason == "stale":
+                self._retry, self.why = now, ""  # only late on its way: once more, with a newer heartbeat
+            elif asked.op != "acquire":  # a rank that is refused takes away nothing
                 self._lose(self.why)
         elif asked.op == "release":
             self._lose("it was given back")
