@@ -45,10 +45,10 @@ class Noise:
 
     @property
     def level_db(self) -> float:
-        """Root mean square, dB of full scale."""
+        """Root mean square of what lies above 80 Hz, dB of full scale: an offset is no noise."""
         if self.power is None:
             return -120.0
-        energy = (2 * self.power.sum() - self.power[0] - self.power[-1]) / FRAME
+        energy = (2 * self.power[3:].sum() - self.power[-1]) / FRAME
         return float(10 * np.log10(max(energy / (FRAME / 2), 1e-12)))
 
 

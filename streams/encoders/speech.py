@@ -45,7 +45,7 @@ class SpeechConfig(Struct, frozen=True, forbid_unknown_fields=True):
     pause_ms: Annotated[int, Meta(ge=32, le=5000)] = 64
     join_ms: Annotated[int, Meta(ge=0, le=5000)] = 1500
     max_stretch_ms: Annotated[int, Meta(ge=1000, le=60_000)] = 12_000
-    denoise_above_db: Annotated[float, Meta(ge=-120, le=0)] = -55.0
+    denoise_above_db: Annotated[float, Meta(ge=-120, le=0)] = -46.0
 
 
 class SpeechEncoder:
