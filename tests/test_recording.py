@@ -292,7 +292,7 @@ def test_a_disk_that_fills_up_is_one_fault_and_the_session_goes_on(tmp_path: Pat
     path = tmp_path / "s.mcap"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (72_000, limits[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64_000, limits[1]))
     faults: list[Fault] = []
     try:
         seen = run(record(path, 5 if virtual else 2.5, faults), virtual=virtual)

@@ -137,6 +137,8 @@ _json = msgspec.json.Encoder()
 def _json_schema(title: str, types: tuple[type, ...]) -> bytes:
     """A JSON Schema of one object out of `types`, told apart by "type". Times stay what they are: integers of ns."""
     references, components = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    for component in components.values():
+        component.pop("description", None)  # what they mean is in docs/events.md, and need not be in every recording
     schema: dict[str, Any] = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": title,
