@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("onnxruntime")
 
-from examples.reach.graph import Graph, _message, _number, _text
+from examples.reach.graph import Graph, message, number, text
 from policies.chunks.description import Acted, ChunkSpec, Normal, Observed
 from policies.chunks.errors import ChunkRefused, PackageError
 from policies.chunks.graphs import LoadedGraph
@@ -169,9 +169,9 @@ def test_weights_in_another_file_are_not_looked_for(tmp_path: Path, monkeypatch:
     (tmp_path / "weights.bin").write_bytes(np.ones(4, "<f4").tobytes())
     graph = Graph("outside")
     state = graph.input("x", [4])
-    entry = _text(1, "location") + _text(2, "weights.bin")
-    tensor = _number(1, 4) + _number(2, 1) + _text(8, "w") + _message(13, entry) + _number(14, 1)
-    graph._tensors += _message(5, tensor)
+    entry = text(1, "location") + text(2, "weights.bin")
+    tensor = number(1, 4) + number(2, 1) + text(8, "w") + message(13, entry) + number(14, 1)
+    graph._tensors += message(5, tensor)
     graph.output("y", [4], graph.node("Add", state, "w"))
     with pytest.raises(PackageError, match="no graph that ONNX Runtime can run"):
         LoadedGraph(graph.data(), "outside.onnx", {"x": (4,)}, {"y": (4,)})

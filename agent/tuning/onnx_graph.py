@@ -28,14 +28,14 @@ def onnx_bytes(fusion: Fusion) -> bytes:
     output = fusion.slope * np.array(fusion.output, np.float64)[:, None]
     shift = np.array([fusion.slope * fusion.output_bias + fusion.offset])
     nodes = [
-        _node("MatMul", ["features", "hidden"], "a"),
-        _node("Add", ["a", "hidden_bias"], "b"),
-        _node("Tanh", ["b"], "c"),
-        _node("MatMul", ["c", "output"], "d"),
-        _node("Add", ["d", "output_bias"], "e"),
-        _node("Clip", ["e", "least", "most"], "f"),
-        _node("Sigmoid", ["f"], "g"),
-        _node("Reshape", ["g", "flat"], "probability"),
+        node("MatMul", ["features", "hidden"], "a"),
+        node("Add", ["a", "hidden_bias"], "b"),
+        node("Tanh", ["b"], "c"),
+        node("MatMul", ["c", "output"], "d"),
+        node("Add", ["d", "output_bias"], "e"),
+        node("Clip", ["e", "least", "most"], "f"),
+        node("Sigmoid", ["f"], "g"),
+        node("Reshape", ["g", "flat"], "probability"),
     ]
     tensors = [
         _tensor("hidden", scaled.T),
@@ -44,47 +44,51 @@ def onnx_bytes(fusion: Fusion) -> bytes:
         _tensor("output_bias", shift),
         _tensor("least", np.array(-50.0)),
         _tensor("most", np.array(50.0)),
-        _number(1, 1) + _number(2, 7) + _text(8, "flat") + _message(9, np.array([-1], "<i8").tobytes()),
+        number(1, 1) + number(2, 7) + text(8, "flat") + message(9, np.array([-1], "<i8").tobytes()),
     ]
-    graph = b"".join(_message(1, node) for node in nodes) + _text(2, "turns")
-    graph += b"".join(_message(5, tensor) for tensor in tensors)
-    graph += _message(11, _value("features", ["n", len(fusion.features)])) + _message(12, _value("probability", ["n"]))
+    graph = b"".join(message(1, node) for node in nodes) + text(2, "turns")
+    graph += b"".join(message(5, tensor) for tensor in tensors)
+    graph += message(11, value("features", ["n", len(fusion.features)])) + message(12, value("probability", ["n"]))
     metadata = {"features": ",".join(fusion.features), "fusion": fusion.hash}
-    entries = b"".join(_message(14, _text(1, key) + _text(2, value)) for key, value in metadata.items())
-    opset = _message(8, _text(1, "") + _number(2, _OPSET))
-    return _number(1, _IR) + _text(2, "visavis") + _message(7, graph) + opset + entries
+    entries = b"".join(message(14, text(1, key) + text(2, value)) for key, value in metadata.items())
+    opset = message(8, text(1, "") + number(2, _OPSET))
+    return number(1, _IR) + text(2, "visavis") + message(7, graph) + opset + entries
 
 
 def _tensor(name: str, values: NDArray[np.float64]) -> bytes:
     """A TensorProto of float32."""
-    dims = b"".join(_number(1, size) for size in values.shape)
-    return dims + _number(2, _FLOAT) + _text(8, name) + _message(9, values.astype("<f4").tobytes())
+    dims = b"".join(number(1, size) for size in values.shape)
+    return dims + number(2, _FLOAT) + text(8, name) + message(9, values.astype("<f4").tobytes())
 
 
-def _node(operator: str, inputs: Sequence[str], output: str) -> bytes:
+def node(operator: str, inputs: Sequence[str], output: str) -> bytes:
     """A NodeProto."""
-    return b"".join(_text(1, each) for each in inputs) + _text(2, output) + _text(3, output) + _text(4, operator)
+    return b"".join(text(1, each) for each in inputs) + text(2, output) + text(3, output) + text(4, operator)
 
 
-def _value(name: str, shape: Sequence[str | int]) -> bytes:
+def value(name: str, shape: Sequence[str | int]) -> bytes:
     """A ValueInfoProto of float32."""
-    dims = b"".join(_message(1, _text(2, size) if isinstance(size, str) else _number(1, size)) for size in shape)
-    return _text(1, name) + _message(2, _message(1, _number(1, _FLOAT) + _message(2, dims)))
+    dims = b"".join(message(1, text(2, size) if isinstance(size, str) else number(1, size)) for size in shape)
+    return text(1, name) + message(2, message(1, number(1, _FLOAT) + message(2, dims)))
 
 
-def _text(number: int, text: str) -> bytes:
-    return _message(number, text.encode())
+def text(number: int, text: str) -> bytes:
+    """A field of text."""
+    return message(number, text.encode())
 
 
-def _message(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
+def message(number: int, content: bytes) -> bytes:
+    """A field of bytes: a message in it, or text."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
 
 
-def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
+def number(number: int, value: int) -> bytes:
+    """A field of a whole number."""
+    return varint(number << 3) + varint(value)
 
 
-def _varint(value: int) -> bytes:
+def varint(value: int) -> bytes:
+    """A number in as many bytes as it needs, seven bits in each."""
     found = bytearray()
     while value > 0x7F:
         found.append(value & 0x7F | 0x80)

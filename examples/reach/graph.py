@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.tuning.onnx_graph import message, node, number, text, value
+
 _FLOAT, _INT64 = 1, 7  # TensorProto.DataType
 _OPSET, _IR = 13, 8
 
@@ -24,19 +26,19 @@ class Graph:
 
     def input(self, name: str, shape: Sequence[str | int]) -> str:
         """A float32 input; a name in `shape` is a size that is open."""
-        self._values += _message(11, _value(name, shape))
+        self._values += message(11, value(name, shape))
         return name
 
     def output(self, name: str, shape: Sequence[str | int], of: str) -> None:
         """A float32 output: the value `of`."""
-        self._nodes += _message(1, _node("Identity", [of], name))
-        self._values += _message(12, _value(name, shape))
+        self._nodes += message(1, node("Identity", [of], name))
+        self._values += message(12, value(name, shape))
 
     def node(self, operator: str, *inputs: str) -> str:
         """An operator without attributes."""
         self._made += 1
         made = f"v{self._made}"
-        self._nodes += _message(1, _node(operator, inputs, made))
+        self._nodes += message(1, node(operator, inputs, made))
         return made
 
     def constant(self, values: NDArray[Any] | float) -> str:
@@ -44,10 +46,10 @@ class Graph:
         self._made += 1
         made, array = f"c{self._made}", np.asarray(values)
         whole = np.issubdtype(array.dtype, np.integer)
-        dims = b"".join(_number(1, size) for size in array.shape)
+        dims = b"".join(number(1, size) for size in array.shape)
         data = array.astype("<i8" if whole else "<f4").tobytes()
-        tensor = dims + _number(2, _INT64 if whole else _FLOAT) + _text(8, made) + _message(9, data)
-        self._tensors += _message(5, tensor)
+        tensor = dims + number(2, _INT64 if whole else _FLOAT) + text(8, made) + message(9, data)
+        self._tensors += message(5, tensor)
         return made
 
     def linear(self, at: str, weight: NDArray[Any], bias: NDArray[Any] | None) -> str:
@@ -61,38 +63,6 @@ class Graph:
 
     def data(self) -> bytes:
         """The file."""
-        graph = self._nodes + _text(2, self._name) + self._tensors + self._values
-        opset = _message(8, _text(1, "") + _number(2, _OPSET))
-        return _number(1, _IR) + _text(2, "visavis") + _message(7, graph) + opset
-
-
-def _node(operator: str, inputs: Sequence[str], output: str) -> bytes:
-    """A NodeProto."""
-    return b"".join(_text(1, each) for each in inputs) + _text(2, output) + _text(3, output) + _text(4, operator)
-
-
-def _value(name: str, shape: Sequence[str | int]) -> bytes:
-    """A ValueInfoProto of float32."""
-    dims = b"".join(_message(1, _text(2, size) if isinstance(size, str) else _number(1, size)) for size in shape)
-    return _text(1, name) + _message(2, _message(1, _number(1, _FLOAT) + _message(2, dims)))
-
-
-def _text(number: int, text: str) -> bytes:
-    return _message(number, text.encode())
-
-
-def _message(number: int, content: bytes) -> bytes:
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3) + _varint(value)
-
-
-def _varint(value: int) -> bytes:
-    found = bytearray()
-    while value > 0x7F:
-        found.append(value & 0x7F | 0x80)
-        value >>= 7
-    found.append(value)
-    return bytes(found)
+        graph = self._nodes + text(2, self._name) + self._tensors + self._values
+        opset = message(8, text(1, "") + number(2, _OPSET))
+        return number(1, _IR) + text(2, "visavis") + message(7, graph) + opset
