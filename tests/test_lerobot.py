@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +21,7 @@ from agent.errors import OutputError
 from agent.lerobot.command import add
 from agent.lerobot.errors import ExportError
 from agent.lerobot.export import Choice, export
+from agent.lerobot.film import Codec, Film
 from streams.clock import SECOND
 from streams.errors import DependencyMissing
 from streams.packet import Packet
@@ -297,6 +299,23 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert [light for _, light in shown[::5]] == pytest.approx([40, 48, 56, 64, 72, 120, 128, 136, 144], abs=6)
     with pytest.raises(SystemExit):
         top.parse_args(["export-lerobot", "a.mcap", "--out", out, "--camera", "../x"])
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getscheduler"), reason="priorities as Linux has them")
+@pytest.mark.parametrize("codec", ["h264", "av1"])
+def test_the_encoder_is_no_more_urgent_than_what_drives_the_robot(tmp_path: Path, codec: Codec) -> None:
+    """As root SVT-AV1 would make this thread, and each process that it starts later, the most urgent of the machine."""
+
+    def urgent() -> set[tuple[int, int]]:
+        tasks = [int(task.name) for task in Path("/proc/self/task").iterdir()]
+        return {(os.sched_getscheduler(task), os.sched_getparam(task).sched_priority) for task in tasks}
+
+    before = urgent()
+    film = Film(tmp_path / "a.mp4", 25, (64, 64), codec)
+    film.add(np.zeros((64, 64, 3), np.uint8))
+    assert urgent() == before
+    film.close()
+    assert urgent() == before
 
 
 @pytest.mark.parametrize("package", ["pyarrow", "av"])

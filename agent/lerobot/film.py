@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -24,6 +25,28 @@ _ENCODERS: dict[Codec, tuple[str, dict[str, str]]] = {
     "h264": ("libx264", {"g": "2", "crf": "23", "bf": "0", "preset": "veryfast"}),
     "av1": ("libsvtav1", {"g": "2", "crf": "30", "preset": "11", "svtav1-params": "lp=1"}),
 }
+
+
+@contextmanager
+def at_its_own_priority() -> Iterator[None]:
+    """Put this process's threads back to the priority that the calling thread had, new ones too.
+
+    As root, SVT-AV1 makes the thread that opens it, and every worker of its own, `SCHED_FIFO` 99 (Linux). That is above
+    whatever drives a robot, and each process started later inherits it.
+    """
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+    before = {task.name for task in Path("/proc/self/task").iterdir()}
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, policy, parameters)
+        for task in Path("/proc/self/task").iterdir():
+            if task.name not in before:
+                with suppress(ProcessLookupError):  # it has ended meanwhile
+                    os.sched_setscheduler(int(task.name), policy, parameters)
 
 
 class Pictures:
@@ -86,6 +109,8 @@ class Film:
         self._stream = self._file.add_stream(name, rate=fps, options=options)
         self._stream.height, self._stream.width = shape[0], shape[1]
         self._stream.pix_fmt = "yuv420p"
+        with at_its_own_priority():
+            self._stream.codec_context.open()
         self._fps = fps
         self.frames = 0
 
