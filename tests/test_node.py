@@ -11,9 +11,10 @@ from embodied.node.driver import Driver, Task, TaskFailed
 from embodied.node.node import DriverFailed
 from embodied.node.profile import Profile
 from embodied.node.simulator import SimulatedRobot
+from embodied.node.telemetry import Channels
 from embodied.robot.decisions import Sensed, Velocity
 from embodied.robot.topics import robot_topic
-from embodied.robot.vocabulary import SECOND, StopCategory
+from embodied.robot.vocabulary import MS, SECOND, StopCategory
 from streams.clock import run
 from tests.node_room import FLEET, ROBOT, Room, room
 
@@ -88,6 +89,18 @@ def stopped(made: Room) -> None:
 
 def test_it_is_a_driver() -> None:
     assert isinstance(Strange(), Driver)
+
+
+def test_that_it_stands_is_told_at_once() -> None:
+    profile = Profile.load("diff-drive")
+    channels = Channels(profile.factsheet, "f", "r", Strange())
+    told = []
+    for n in range(12):
+        now = SECOND + n * 20 * MS
+        speed = 0.3 if n < 5 else 0.01
+        sensed = Sensed(odom_t=now, pose=(0.0, 0.0, 0.0), velocity=Velocity(vx=speed))
+        told += [(n, each.message.vx) for each in channels.told(sensed, now) if each.topic.endswith("odom")]
+    assert told == [(0, 0.3), (2, 0.3), (4, 0.3), (5, 0.01), (6, 0.01), (8, 0.01), (10, 0.01)]  # else every second one
 
 
 def test_it_says_hello_beats_and_says_goodbye() -> None:

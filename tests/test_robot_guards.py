@@ -258,6 +258,28 @@ def test_a_stream_that_ends_stops_the_base(v_max: float, vx: float, ttl: int | N
     assert scene.x - x <= vx * (expected + 0.02) + vx**2 / 6 + 0.01
 
 
+@pytest.mark.parametrize("into", [1, 7, 13, 19])
+def test_no_wish_is_driven_beyond_its_time(into: int) -> None:
+    """What a step gives to the motors lasts until the next step: the last one within a setpoint's time brakes."""
+    scene = leased()
+    scene.run(0.1)
+    for n in range(30):
+        scene.lease(op="renew")
+        scene.stream("base.velocity", {"vx": 0.5}, n)
+        scene.step()
+    scene.now += into * MS
+    scene.stream("base.velocity", {"vx": 0.5}, 30)
+    over = scene.now + 500 * MS
+    scene.step(STEP - into * MS)
+    gave = {}
+    while not scene.velocity.still:
+        gave[scene.now] = scene.velocity.vx
+        scene.step()
+    braking = min(t for t, vx in gave.items() if vx < 0.5)
+    assert over - STEP < braking <= over
+    assert all(vx == 0.5 for t, vx in gave.items() if t < braking)
+
+
 def test_silence_of_the_agent_ends_its_goals_as_they_declare() -> None:
     scene = leased()
     move = scene.command("nav.move", **GO)

@@ -13,11 +13,15 @@ from embodied.robot.vocabulary import MS, SECOND
 
 EVERY = {"joints": 20 * MS, "odom": 40 * MS, "scan": 200 * MS, "own": 200 * MS, "battery": 5 * SECOND}
 
+STANDS = 0.02
+"""m/s and rad/s, of a sensor: less is rest."""
+
 
 class Channels:
     """The channels of telemetry of one robot; each at its own pace.
 
-    odom: pose and speed;  joints: {"j1.pos": rad};  scan: {"first_rad", "step_rad", "ranges": m, null is nothing seen}
+    odom: pose and speed; when it has come to rest, at once;  joints: {"j1.pos": rad}
+    scan: {"first_rad", "step_rad", "ranges": m, null is nothing seen}
     battery: {"level": 0 to 1};  and those of a driver that is `Telling`
     """
 
@@ -28,13 +32,15 @@ class Channels:
         self._due = dict.fromkeys(EVERY, 0)
         self._seq: dict[str, int] = {}
         self._scan_t = -1
+        self._stood = True
         self._own: dict[str, Mapping[str, Any]] = {}
 
     def told(self, sensed: Sensed, now: int) -> list[Tell]:
         """What is due at `now`."""
         out: list[Tell] = []
-        if sensed.pose is not None and self._is_due("odom", now):
+        if sensed.pose is not None and (self._is_due("odom", now) or self._has_come_to_rest(sensed)):
             (x, y, yaw), v = sensed.pose, sensed.velocity
+            self._stood = _stands(sensed)
             t = sensed.odom_t if sensed.odom_t is not None else now
             where = (round(x, 4), round(y, 4), round(yaw, 4))
             odometry = Odometry(self._next("odom"), max(0, t // MS), *where, v.vx, v.vy, v.wz, self._frame)
@@ -68,6 +74,10 @@ class Channels:
         self._due[channel] = now + EVERY[channel] - min(10 * MS, EVERY[channel] // 2)
         return True
 
+    def _has_come_to_rest(self, sensed: Sensed) -> bool:
+        """Since it was told last: who has said "stop" is told that it stands at once, not at the next turn."""
+        return not self._stood and _stands(sensed)
+
     def _values(self, channel: str, values: Mapping[str, Any], t: int) -> Tell:
         return self._tell(channel, Telemetry(self._next(channel), max(0, t // MS), dict(values)))
 
@@ -77,3 +87,8 @@ class Channels:
     def _next(self, channel: str) -> int:
         self._seq[channel] = self._seq.get(channel, 0) + 1
         return self._seq[channel]
+
+
+def _stands(sensed: Sensed) -> bool:
+    v = sensed.velocity
+    return math.hypot(v.vx, v.vy) < STANDS and abs(v.wz) < STANDS

@@ -158,6 +158,8 @@ class Guarded:
             return _STILL
         for live in post.streams.live.values():
             if BASE in live.capability.resources:
+                if live.track is None and live.expires < post.motors.next(now):
+                    return _STILL  # what goes to the motors now stays there until the next step: too long for this wish
                 values = live.values
                 if live.track is not None:
                     row = live.track.at(now) if now < live.track.end else {}

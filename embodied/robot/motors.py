@@ -12,6 +12,7 @@ from embodied.robot.settings import GuardSettings
 from embodied.robot.vocabulary import MS, SECOND
 
 _HELD = 0.01  # m/s: a cap below this is a stop
+_STEP_MOST = 40 * MS  # of what is taken for the length of the next step: one late step must not end streams
 
 
 class Motors:
@@ -31,6 +32,10 @@ class Motors:
     def stands(self) -> bool:
         """Whether nothing was sent to the base but rest."""
         return self.base.now.still
+
+    def next(self, now: int) -> int:
+        """When the base will be driven next, about, ns: as long after `now` as it was driven last before."""
+        return now + (0 if self._drove is None else min(now - self._drove, _STEP_MOST))
 
     def stopping(self) -> None:
         """From now on it slows down so hard that it rests within the ramp of the stop."""
