@@ -6,12 +6,14 @@ Deterministic: the same packets and turns give the same actions.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Literal
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from policies.announcing import Announcements
 from policies.answers import ANSWERS, Question
 from policies.motions import Motion, come_back, contradict, declared, move, other_way, report, turn_by
 from policies.own_words import assent, covered, orders
@@ -101,6 +103,8 @@ class IntentsPolicy:
         self._missed = 0
         self._notices: list[str] = []
         self._announced: dict[int, list[str]] = {}  # by the unasked turn that tells them
+        self._announcing: dict[int, Announcements] = {}  # by the turn whose reply announces
+        self._told: set[str] = set()  # what is said before the motions of the turn that is being answered
         self._answering: set[int] = set()  # turns whose tool call's result is the answer
         self._left: set[int] = set()  # actions of others, who tell what became of them
         self._troubles = Troubles()
@@ -160,12 +164,14 @@ class IntentsPolicy:
         if self.config.tell_faults:
             self._troubles.feed(packet)
         data = packet.data
+        told = [each.feed(data) for each in self._announcing.values()]
         if isinstance(data, Adjusted):
             self.manner = data.manner
         elif isinstance(data, Offered):
             self._offers[data.where] = data.offers
         elif isinstance(data, Outcome):
-            self._ended(data)
+            if not any(told):
+                self._ended(data)
         elif isinstance(data, Halt):
             self._asked = None
         elif isinstance(data, TurnCommitted) and data.reason == "unasked":
@@ -175,13 +181,24 @@ class IntentsPolicy:
 
     def reply(self, turn: TurnCommitted) -> AsyncGenerator[Action, None]:
         """As in the port. Everything is decided in this call; the generator only hands it out."""
+        self._told.clear()
         actions = self._decide(turn)
         origin: Literal["text", "speech"] = "text" if turn.reason == "typed" else "speech"
         actions = [self._placed(each, origin) if isinstance(each, Command) else each for each in actions]
         forbidden = self.manner.forbidden_tools
         if any(isinstance(each, Call | Command) and each.name in forbidden for each in actions):
             actions = [Say(NOT_ALLOWED)]
-        return _one_by_one(actions)
+        return self._carried(actions, Announcements(turn.turn, frozenset(self._told)))
+
+    async def _carried(self, actions: Sequence[Action], announcements: Announcements) -> AsyncGenerator[Action, None]:
+        turn = announcements.turn
+        self._announcing[turn] = announcements
+        try:
+            async with aclosing(announcements.carry(actions, self._why)) as carried:
+                async for action in carried:
+                    yield action
+        finally:
+            del self._announcing[turn]
 
     def _offer(self, name: str) -> Offer | None:
         """What the motion `name` is, as who carries it out tells it."""
@@ -232,7 +249,7 @@ class IntentsPolicy:
         for does, piece, known in pieces:
             motion = self._motion_of(piece, known)
             if motion is not None:
-                actions += motion.actions(turn.confidence) if sure else ()
+                actions += self._begin(motion, turn.confidence) if sure else ()
             elif does == "yes" and asked is not None and not sure:
                 motions = [asked.motion]
             elif does not in ("no", "forbid"):
@@ -321,7 +338,11 @@ class IntentsPolicy:
     def _motion(self, turn: TurnCommitted, motion: Motion) -> Sequence[Action]:
         if not self._sure(turn) or self._needs_yes(motion):
             return self._ask(motion, turn.confidence, turn.turn)
-        return motion.actions(turn.confidence)
+        return self._begin(motion, turn.confidence)
+
+    def _begin(self, motion: Motion, confidence: float, *, confirmed: bool = False) -> Sequence[Action]:
+        self._told.add(motion.told)
+        return motion.actions(confidence, confirmed=confirmed)
 
     def _needs_yes(self, motion: Motion) -> bool:
         """Whether the robot carries it out only after a person was asked and said yes."""
@@ -341,7 +362,7 @@ class IntentsPolicy:
         heard_whole = spoken is None or not spoken.cut or len(spoken.heard) >= len(asked.motion.question.split())
         if turn.confidence < self.config.yes_above or not heard_whole:
             return self._ask(asked.motion, asked.confidence, turn.turn)
-        return asked.motion.actions(max(turn.confidence, asked.confidence), confirmed=True)
+        return self._begin(asked.motion, max(turn.confidence, asked.confidence), confirmed=True)
 
     def _expired(self, asked: _Asked, turn: TurnCommitted, scene: Snapshot) -> bool:
         spoken = _spoken(scene, asked.turn)
@@ -349,12 +370,20 @@ class IntentsPolicy:
 
     # --- what is said unasked
 
+    def _why(self, outcome: Outcome) -> str:
+        """What is said of a motion that did not come to its end."""
+        done = self._done(outcome)
+        return "" if done is None else report(done, answer=False)
+
+    def _done(self, outcome: Outcome) -> Done | None:
+        events = self._scene.snapshot().events
+        return next((each for each in events if isinstance(each, Done) and each.id == outcome.id), None)
+
     def _ended(self, outcome: Outcome) -> None:
         if outcome.action == "Say":
-            self._told(outcome)
+            self._spoke(outcome)
             return
-        scene = self._scene.snapshot()
-        done = next((each for each in scene.events if isinstance(each, Done) and each.id == outcome.id), None)
+        done = self._done(outcome)
         answer = outcome.turn in self._answering and outcome.action == "Call"
         if answer:
             self._answering.discard(outcome.turn)
@@ -364,7 +393,7 @@ class IntentsPolicy:
         if done is not None and (notice := report(done, answer=answer)):
             self._notices.append(notice)
 
-    def _told(self, outcome: Outcome) -> None:
+    def _spoke(self, outcome: Outcome) -> None:
         """An unasked turn that was cut before a word of it was heard is said again."""
         texts = self._announced.get(outcome.turn)
         if texts is None:
@@ -390,8 +419,3 @@ def _spoken(scene: Snapshot, turn: int) -> Spoken | None:
 
 def _moving(scene: Snapshot) -> bool:
     return any(isinstance(each, Done) and each.kind == "Command" and not each.status for each in scene.events)
-
-
-async def _one_by_one(actions: Sequence[Action]) -> AsyncGenerator[Action, None]:
-    for action in actions:
-        yield action

@@ -45,6 +45,7 @@ from streams.types import (
     TurnCommitted,
     TurnDropped,
     Typed,
+    Withdraw,
 )
 
 __all__ = [
@@ -152,6 +153,7 @@ class Scene:
         self._watch = Watch()
         self._events: OrderedDict[tuple[str, int], Event] = OrderedDict()
         self._says: dict[int, set[int]] = {}  # turn: texts that have no outcome yet
+        self._withdrawn: set[int] = set()  # texts that the agent took back itself, and that have no outcome yet
         self._unasked: deque[int] = deque(maxlen=keep)
         self._offered: dict[str, Offered] = {}
         self._robots: dict[str, BodyState] = {}
@@ -180,6 +182,8 @@ class Scene:
                 self._cut(data.turn, unfinished=True)
             case Hush():
                 self._cut(data.turn)
+            case Withdraw():
+                self._take_back(data.id)
             case Call() | Command():
                 kind = type(data).__name__
                 done = Done(data.turn, data.id, kind, data.name, data.arguments, packet.t, packet.t)
@@ -254,6 +258,15 @@ class Scene:
             heard = (*spoken.heard, word.text)
             self._put("spoken", word.turn, replace(spoken, heard=heard, end_ns=word.end_ns, exact=exact, says=says))
 
+    def _take_back(self, number: int) -> None:
+        """The agent itself does not want to have said it: no more than what was heard by now counts."""
+        turn = next((turn for turn, open_says in self._says.items() if number in open_says), None)
+        spoken = None if turn is None else self._spoken(turn)
+        if spoken is not None:
+            self._withdrawn.add(number)
+            says = tuple(replace(said, status="cut") if said.id == number else said for said in spoken.says)
+            self._put("spoken", spoken.turn, replace(spoken, says=says))
+
     def _cut(self, turn: int, *, unfinished: bool = False) -> None:
         for each in {*(each for each in self._says if each <= turn), *((turn,) if unfinished else ())}:
             spoken = self._spoken(each)
@@ -284,7 +297,12 @@ class Scene:
         if not open_says:
             self._says.pop(outcome.turn, None)
         says = tuple(replace(said, status=outcome.status) if said.id == outcome.id else said for said in spoken.says)
-        cut = spoken.cut or outcome.status in ("cut", "fenced")
+        withdrawn = outcome.id in self._withdrawn
+        self._withdrawn.discard(outcome.id)
+        if withdrawn and outcome.status == "fenced":  # as if it had never been meant
+            says = tuple(said for said in says if said.id != outcome.id)
+            spoken = replace(spoken, meant=tuple(said.meant for said in says))
+        cut = spoken.cut or (outcome.status in ("cut", "fenced") and not withdrawn)
         whole = not open_says and not cut and all(said.status == "done" for said in says)
         self._put("spoken", outcome.turn, replace(spoken, cut=cut, ended=not open_says, whole=whole, says=says))
 

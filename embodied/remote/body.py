@@ -27,6 +27,8 @@ READY = SECOND
 HALT = 950 * MS
 """How long `halt` waits until the robot is seen to stand: within `embodied.body.HALT_S`."""
 STEP = 20 * MS
+SOON = 5 * MS
+"""A person waits for the answer, and may be told meanwhile that it moves."""
 _LOST = {
     "wrong_boot": ("failed", "the robot has started anew, and does not know of it any more"),
     "never_came": ("failed", "the robot never got it"),
@@ -133,7 +135,7 @@ class RobotBody:
         """Why it cannot be asked now; "" if it can."""
         if self.client.steering.active:
             return "somebody drives it by hand"
-        until = self._clock.now() + READY
+        until, refusals = self._clock.now() + READY, self.client.lease.refusals
         while True:
             capability = self._capability(self._name(action))
             moves = capability is None or capability.moves
@@ -141,9 +143,12 @@ class RobotBody:
                 self.client.use()
             reason = self.client.why_not(moves=moves)
             now = self._clock.now()
-            if not reason or now >= until or (moves and self.client.lease.blocked):
+            barred = (
+                self.client.lease.blocked or self.client.lease.refusals != refusals
+            )  # it is not asked again so soon
+            if not reason or now >= until or (moves and barred):
                 return reason
-            await self._clock.sleep_until(min(until, now + STEP))
+            await self._clock.sleep_until(min(until, now + SOON))
 
     def _send(self, action: Command, motion: Motion | None) -> Errand | Outcome:
         client, name = self.client, self._name(action)

@@ -28,7 +28,7 @@ class Leasehold:
 
     id, rank: of the lease that is held, None if none is
     holder: who moves the robot, as it says itself;  why: why none is held, in words that can be said
-    wanted: as which rank it is wanted, None = not at all
+    wanted: as which rank it is wanted, None = not at all;  refusals: how often the robot did not grant it
     """
 
     def __init__(self, agent: str, new_id: Callable[[], str]) -> None:
@@ -37,6 +37,7 @@ class Leasehold:
         self.wanted: Rank | None = None
         self.holder = LeaseState()
         self.why = ""
+        self.refusals = 0
         self._agent, self._new_id = agent, new_id
         self._asked: _Asked | None = None
         self._life = 2 * SECOND
@@ -99,6 +100,7 @@ class Leasehold:
         if status.state != "succeeded":
             self._retry = now + RETRY_NS
             self.why = said(status.detail) or "the robot refused"
+            self.refusals += asked.op == "acquire"
             if asked.op == "renew" and status.reason == "stale":
                 self._retry, self.why = now, ""  # only late on its way: once more, with a newer heartbeat
             elif asked.op != "acquire":  # a rank that is refused takes away nothing

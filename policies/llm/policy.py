@@ -277,6 +277,10 @@ class LlmPolicy:
         """Whether all that was said in turns before `turn` is over, and it is known how much of it was heard."""
         return all(each >= turn for each in self._voiced.values())
 
+    def being_said(self, turn: int) -> int | None:
+        """Number of the newest text of `turn` that has not been said to its end; None if there is none."""
+        return max((number for number, each in self._voiced.items() if each == turn), default=None)
+
     @property
     def newest_action(self) -> Call | Command:
         """The call or motion that was done last, as it was stamped."""

@@ -52,6 +52,11 @@ class Promises:
         """Whether it has not ended."""
         return number in self._waiting and number not in self._ended
 
+    def in_vain(self, number: int) -> bool:
+        """Whether it has ended otherwise than it was meant to."""
+        outcome = self._ended.get(number)
+        return outcome is not None and outcome.status != "done"
+
     def take(self, number: int) -> Outcome | None:
         """How it ended, which the model is told now; None if it goes on, and is told later."""
         outcome = self._ended.get(number)

@@ -29,6 +29,7 @@ SETTLE_MS = 250
 """How long a question waits for the loudspeaker to tell what was heard of an answer that has just been cut."""
 UNDER_WAY = "under way"
 REFUSED = "refused: "
+NO_MOTION = "the motion that it announced is not made"
 SIGNS = 6
 """Characters of speech for each token that an answer may have: more is not said, whatever a server sends."""
 
@@ -76,6 +77,7 @@ class Reply:
             if answer is None:
                 yield ask
                 answer = policy.newest
+            before = self._says
             async with aclosing(self._speak(answer)) as says:
                 async for say in says:
                     yield say
@@ -94,7 +96,8 @@ class Reply:
                 if text := self._for_silence():
                     yield self._say(Piece(text))
                 return
-            async with aclosing(self._do(answer)) as actions:
+            announced = policy.being_said(turn.turn) if self._says > before else None
+            async with aclosing(self._do(answer, announced)) as actions:
                 async for action in actions:
                     yield action
             if policy.consent.pending:
@@ -176,8 +179,11 @@ class Reply:
 
     # --- doing
 
-    async def _do(self, answer: Answer) -> AsyncGenerator[Action, None]:
-        """Carry out the calls of an answer, side by side, and keep their results for the next question."""
+    async def _do(self, answer: Answer, announced: int | None) -> AsyncGenerator[Action, None]:
+        """Carry out the calls of an answer, side by side, and keep their results for the next question.
+
+        announced: what was said last before them, and is not over: taken back if a motion among them is not to be
+        """
         policy, promises = self._policy, self._policy.promises
         results: dict[str, Any] = {}
         waited: dict[str, int] = {}
@@ -195,12 +201,18 @@ class Reply:
                     waited[call.call] = promises.begin(policy.newest_action)
             self._moved = self._moved or any(isinstance(action, Command) for action in begun)
             said = self._says
+            moving = {call.call for call in calls if self._moves(call)}
+            if announced is not None and moving - waited.keys():
+                yield Withdraw(announced, NO_MOTION)
+                announced = None
             for question in questions:
                 yield self._say(Piece(question))
             long = any(isinstance(action, Call) and action.name != TIMER for action in begun)
             until = policy.now + (CALL_MS if long else COMMAND_MS) * MS
             while policy.now < until and any(promises.open(number) for number in waited.values()):
                 await policy.bell.wait(until)
+            if announced is not None and any(promises.in_vain(waited[name]) for name in moving):
+                yield Withdraw(announced, NO_MOTION)
             for action, (name, number) in zip(begun, waited.items()):
                 outcome = promises.take(number)
                 results[name] = UNDER_WAY if outcome is None else _result(outcome)
@@ -210,6 +222,10 @@ class Reply:
             for number in waited.values():  # those of a reply that was cut
                 promises.leave(number)
         self._rounds += tool_round(calls, results, actions=waited, said=said)
+
+    def _moves(self, call: ToolCall) -> bool:
+        offer = self._policy.offer(call.name)
+        return offer is not None and offer.kind == "command"
 
     def _action(self, call: ToolCall, results: dict[str, Any], questions: list[str]) -> Call | Command | None:
         """The action that a call asks for; where there is none, why is its result."""
