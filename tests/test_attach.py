@@ -18,6 +18,7 @@ from embodied.remote.finding import Found
 from embodied.remote.settings import RobotConfig
 from policies.chunks.description import Observed
 from policies.chunks.errors import DoesNotFit
+from streams.devices.robot_stream import StreamedMicrophone
 from streams.errors import VisavisError
 from tests.chunk_scenes import spec
 
@@ -93,6 +94,12 @@ def test_a_sense_that_the_robot_does_not_have_is_refused() -> None:
     )
     found = senses(replace(ONE, camera=True), "r1", seeing)
     assert (found.camera_url, found.fov_deg, found.feeds) == ("rtsp://10.0.0.7/front", 70, ())
+    hearing = replace(SHEET, observation_features={"microphone": {"url": "http://10.0.0.7/ear", "telemetry": "ear"}})
+    heard = senses(replace(ONE, microphone=True), "r1", hearing)  # as with the camera: the address goes before
+    assert isinstance(heard.microphone, StreamedMicrophone) and heard.feeds == ()
+    hearing = replace(SHEET, observation_features={"microphone": {"url": "file:///etc/passwd", "telemetry": "ear"}})
+    with pytest.raises(SenseMissing, match="its address must begin with"):
+        senses(replace(ONE, microphone=True), "r1", hearing)
 
 
 def test_a_broker_that_is_not_there_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

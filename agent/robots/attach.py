@@ -66,7 +66,7 @@ def attach(arguments: argparse.Namespace) -> int:
         arguments.video, arguments.block_ms, arguments.speed = None, None, "1"
         return run(arguments, Furnishing(furnish, moving=moving))
     if arguments.web and not arguments.list_devices:
-        if eyes_ears.feeds:
+        if eyes_ears.feeds or eyes_ears.stream:
             raise ConfigError("--web: the page is camera and microphone; leave out --robot-camera, --robot-microphone")
         from agent.web import web  # noqa: PLC0415
 

@@ -11,6 +11,7 @@ from embodied.robot.factsheet import Factsheet
 from embodied.robot.reports import Happening, Telemetry
 from streams.devices.robot_camera import RobotCamera
 from streams.devices.robot_microphone import RobotMicrophone
+from streams.devices.robot_stream import StreamedMicrophone
 
 
 class SenseMissing(LinkError):
@@ -25,16 +26,21 @@ class Feed(NamedTuple):
 
 
 class Senses(NamedTuple):
-    """What of a robot the agent sees and hears with. feeds: its sources;  camera_url: "" unless by address"""
+    """What of a robot the agent sees and hears with.
+
+    feeds: sources that its telemetry feeds;  camera_url: "" unless by address;  stream: the ear, if by address
+    """
 
     feeds: tuple[Feed, ...] = ()
     camera_url: str = ""
     fov_deg: float | None = None
+    stream: StreamedMicrophone | None = None
 
     @property
-    def microphone(self) -> RobotMicrophone | None:
+    def microphone(self) -> RobotMicrophone | StreamedMicrophone | None:
         """The ear, if it is the robot's."""
-        return next((each.source for each in self.feeds if isinstance(each.source, RobotMicrophone)), None)
+        fed = (each.source for each in self.feeds if isinstance(each.source, RobotMicrophone))
+        return self.stream or next(fed, None)
 
     @property
     def camera(self) -> RobotCamera | None:
@@ -51,7 +57,7 @@ def senses(settings: RobotConfig, robot: str, sheet: Factsheet) -> Senses:
     found = media(sheet)
     why = f" ({'; '.join(found.passed_over)})" if found.passed_over else ""
     feeds: list[Feed] = []
-    url, fov = "", None
+    url, fov, stream = "", None, None
     if settings.camera:
         eye = found.eye()
         if eye is None:
@@ -63,10 +69,11 @@ def senses(settings: RobotConfig, robot: str, sheet: Factsheet) -> Senses:
         ear = found.ear
         if ear is None:
             raise SenseMissing(f"{robot} tells of no microphone that can be used{why}: leave out --robot-microphone")
-        if not ear.channel:
-            raise SenseMissing(f"{robot} has its microphone at an address, which is not built: only by telemetry")
-        feeds.append(Feed(ear.channel, RobotMicrophone(robot, rate=ear.rate)))
-    return Senses(tuple(feeds), url, fov)
+        if ear.url:
+            stream = StreamedMicrophone(ear.url, robot)
+        else:
+            feeds.append(Feed(ear.channel, RobotMicrophone(robot, rate=ear.rate)))
+    return Senses(tuple(feeds), url, fov, stream)
 
 
 class Feeding:

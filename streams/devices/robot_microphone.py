@@ -29,6 +29,25 @@ NEVER_MS = 2000
 """So long after the beginning it is told that nothing has come at all."""
 
 
+class Counted:
+    """Blocks of any size for a `RemoteMicrophone`, which counts blocks and knows what is missing by what it counts."""
+
+    def __init__(self, microphone: RemoteMicrophone) -> None:
+        self._microphone = microphone
+        self._sequence = 0
+
+    def push(self, samples: Samples, missing: int, end: int) -> None:
+        """On. missing: samples that were lost before;  end: time of the far clock at the last sample's end, ns."""
+        head = math.gcd(missing, len(samples))  # a block must divide what is missing; all of it, if nothing is
+        self._sequence += missing // head
+        rest = len(samples) - head
+        self._microphone.push(samples[:head], self._sequence, end - rest * SECOND // RATE)
+        self._sequence += 1
+        if rest:
+            self._microphone.push(samples[head:], self._sequence, end)
+            self._sequence += 1
+
+
 class RobotMicrophone:
     """`streams.ports.Source` of AUDIO (16 kHz): the blocks that are fed, on one sample clock, silence where none are.
 
@@ -56,7 +75,7 @@ class RobotMicrophone:
         self._heard = False  # in this session
         self._next = 0  # sample of the robot's that is expected
         self._place = 0  # the same at 16 kHz
-        self._sequence = 0
+        self._blocks = Counted(self._microphone)
         self._sent_ms = -1
         self._resampler = self._resampled()
 
@@ -119,16 +138,8 @@ class RobotMicrophone:
         return max(0, self._place - before)
 
     def _push(self, samples: Samples, missing: int, end: int) -> None:
-        """On, counted in blocks as `RemoteMicrophone` has it. A block must divide what is missing before it."""
         self._place += len(samples)
-        head = math.gcd(missing, len(samples))  # all of them, if nothing is missing
-        self._sequence += missing // head
-        rest = len(samples) - head
-        self._microphone.push(samples[:head], self._sequence, end - rest * SECOND // RATE)
-        self._sequence += 1
-        if rest:
-            self._microphone.push(samples[head:], self._sequence, end)
-            self._sequence += 1
+        self._blocks.push(samples, missing, end)
 
     async def __aenter__(self) -> "RobotMicrophone":
         return self
