@@ -18,8 +18,8 @@ class Ledger(Motions):
         super().__init__()
         self.ends: list[str] = []
 
-    def line(self, turn: int, by: str, name: str) -> Motion:
-        return self.line_up(turn, by, lambda: self.ends.append(name))
+    def line(self, turn: int, by: str, name: str, *resources: str) -> Motion:
+        return self.line_up(turn, by, lambda: self.ends.append(name), resources)
 
 
 def test_a_newer_turn_ends_what_is_older_at_other_actuators_and_waiting_ones_never_begin() -> None:
@@ -42,6 +42,19 @@ def test_within_one_actuator_the_robot_says_how_a_newer_one_replaces_an_older() 
         motions = Ledger()
         assert motions.begin(motions.line(1, "body", "first")) and motions.begin(motions.line(2, "body", "second"))
         assert motions.ends == []
+
+    scene(main())
+
+
+def test_what_uses_another_resource_is_not_in_its_way() -> None:
+    async def main() -> None:
+        motions = Ledger()
+        drive, wave = motions.line(1, "body", "drive", "base"), motions.line(2, "skill", "wave", "arm", "gripper")
+        assert motions.begin(drive) and motions.begin(wave)
+        assert motions.ends == [] and motions.newest(drive) and motions.newest(wave)
+        assert motions.begin(motions.line(3, "hand", "grip", "gripper")) and motions.ends == ["wave"]
+        assert motions.newest(drive) and not motions.newest(wave)
+        assert motions.begin(motions.line(4, "hand", "of unknown resources")) and "drive" in motions.ends
 
     scene(main())
 

@@ -102,6 +102,18 @@ def test_steered_by_hand_it_goes_and_stops_when_they_let_go() -> None:
     assert held.of(BodyState)[-1].speed == (0.0, 0.0)
 
 
+def test_who_steered_leaves_the_robot_to_others_some_seconds_later() -> None:
+    holders: list[str | None] = []
+
+    def look(room: Room) -> None:
+        holders.append(room.nodes["r1"].told["lease"].holder)
+
+    steering = [(4500 + 100 * n, 4500 + 100 * n, Steered(0.0, 0.0, 0.5, "console")) for n in range(10)]
+    room = Room(settings=HANDS, happening=[(5000, look), (12_000, look)])
+    hold([typed(1500, "turn left"), *steering], room, tail_ms=9000)
+    assert holders == ["agent1", None]
+
+
 def test_who_may_not_steer_is_told_why() -> None:
     steering = [(2000 + 100 * n, 2000 + 100 * n, Steered(0.3, 0.0, 0.0, "console")) for n in range(10)]
     held = hold(steering, tail_ms=3000)

@@ -1,14 +1,17 @@
 """A chunk policy as a skill of a robot: begun by a command, executed behind the guards, ended by time or a person."""
 
 from collections.abc import Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from agent import assembly, config
 from agent.replay import Replay
 from agent.replaying import perform
+from embodied.remote.settings import RobotConfig
 from embodied.robot.codec import decode
 from embodied.robot.messages import Command as Wire
 from embodied.robot.reports import LeaseState
@@ -30,6 +33,11 @@ OTHERS = (
     'policy.texts=[["own", """[intents.wave]\\nsentences=["wave"]\\n'
     'command={ name = "wave", arguments = { seconds = 2 } }\\n'
     '[intents.point]\\nsentences=["point"]\\ncommand={ name = "arm.move_j", arguments = { j1 = -0.5 } }"""]]'
+)
+BUILT_IN = (
+    'policy.texts=[["own", """[lists]\ndirection.values = { "forward" = 1 }\n[intents.wave]\nsentences=["wave"]\n'
+    'command={ name = "wave", arguments = { seconds = 2 } }\n'
+    '[intents.go]\nsentences=["go forward one meter"]\ncommand={ name = "move", arguments = { distance_m = 1.0 } }"""]]'
 )
 GUARDS = GuardSettings(odometry_needed=False)
 
@@ -111,6 +119,30 @@ def test_it_ends_an_older_motion() -> None:
     session = held([typed(1500, "point"), typed(1600, "wave")], sentences=OTHERS)
     assert {end.name: end.status for end in session.ends()} == {"wave": "done", "arm.move_j": "cut"}
     assert abs(session.room.robot.joints["j1"] - 0.6) < 0.05
+
+
+def test_an_arm_waves_while_the_base_drives(tmp_path: Path) -> None:
+    def profile(name: str) -> Any:
+        return yaml.safe_load((files("embodied.node") / "profiles" / f"{name}.yaml").read_text(encoding="utf-8"))
+
+    body, arm = profile("diff-drive"), profile("arm")
+    body["limits"]["joints"] = arm["limits"]["joints"]
+    for key in ("resources", "capabilities"):
+        body[key] += arm[key]
+    body["observation_features"] = arm["observation_features"]
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(body), encoding="utf-8")
+    for scene in ([typed(1500, "go forward one meter"), typed(3500, "wave")],
+                  [typed(1500, "wave"), typed(2500, "go forward one meter")]):  # fmt: skip
+        room = Room(
+            profile=str(tmp_path / "both.yaml"), skills=[wave()], settings=GuardSettings(ranks={"agent1": "policy"}),
+            agent=RobotConfig(url="mqtt://nowhere", ids=("r1",), find_s=1, rank="policy"),
+        )  # fmt: skip
+        session = hold(scene, room, BUILT_IN, tail_ms=6000)
+        assert {end.name: end.status for end in session.ends()} == {"wave": "done", "move": "done"}
+        ends = [packet.t for packet in session.log.packets if packet.data in session.ends()]
+        begun = [packet.t for packet in session.log.packets if packet.data in session.commands()]
+        assert begun[1] < min(ends)  # both were under way at once
+        assert abs(room.robot.joints["j1"] - 0.6) < 0.05 and abs(room.robot.pose[0] - 1.0) < 0.05
 
 
 def test_it_cancels_nothing_where_somebody_else_moves_the_robot() -> None:

@@ -130,7 +130,9 @@ class Skill:
         if wrong := self._refusal(action):
             return self._outcome(action, "refused", wrong)
         self._busy, self._given = True, action.arguments
-        motion = self._client.motions.line_up(action.turn, self, self._overtaken)
+        drives = self._drives(self._client.factsheet)
+        resources = () if drives is None else drives.resources
+        motion = self._client.motions.line_up(action.turn, self, self._overtaken, resources)
         outcome: Outcome | None = None
         seconds = float(action.arguments.get("seconds", USUAL_S))
         try:

@@ -99,7 +99,8 @@ class RobotBody:
             return _outcome(action, "refused", why("unknown_capability"))
         if capability is not None and not capability.moves:
             return await self._perform(action)
-        motion = self.client.motions.line_up(action.turn, self, lambda: self._overtaken(action))
+        resources = () if capability is None else capability.resources
+        motion = self.client.motions.line_up(action.turn, self, lambda: self._overtaken(action), resources)
         outcome: Outcome | None = None
         try:
             if await motion.its_turn():

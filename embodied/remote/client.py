@@ -28,8 +28,9 @@ from embodied.robot.vocabulary import SECOND, Rank, Source
 
 VALID = SECOND
 """What moves something and could not be sent by then is not sent: the robot would call it stale."""
-IDLE = 60 * SECOND
-"""A lease that nothing was done with for so long is given back."""
+IDLE = 5 * SECOND
+"""A lease that nothing was done with for so long is given back: others may want to move the robot, and to ask anew
+takes a few milliseconds."""
 
 
 class RobotClient(Known):
