@@ -24,8 +24,10 @@ from agent.robots.conformance.report import summary
 from agent.robots.conformance.running import Trial
 from agent.robots.conformance.stage import Program
 from agent.robots.conformance.wires import Gate
+from embodied.link.address import Address
 from embodied.link.broker import find, running
 from embodied.link.memory import MemoryBroker
+from embodied.link.mqtt import dial
 from embodied.link.port import Message
 from embodied.robot.codec import encode
 from embodied.robot.factsheet import Capability, Factsheet, JointLimits, Limits
@@ -370,7 +372,14 @@ def test_no_robot_is_one_sentence_after_ten_seconds_and_ctrl_c_writes_the_report
                 )  # fmt: skip
 
             absent, ended = await start("absent.json"), await start("ended.json")
-            await asyncio.sleep(5)
+            # Not before both are at it: of Ctrl-C while it imports Python makes what it will, and sometimes nothing.
+            async with dial(Address.parse(broker.url), client_id="watch")(None) as connection, asyncio.timeout(60):
+                await connection.recall([("robot/v1/home/agents/+/connection", 1)])
+                there: set[str] = set()
+                async for message in connection.messages():
+                    there |= {message.topic} if b"online" in message.payload else set()
+                    if len(there) == 4:  # two agents each
+                        break
             ended.send_signal(signal.SIGINT)
             await ended.wait()
             out, _ = await absent.communicate()
@@ -397,9 +406,6 @@ def test_a_trial_that_is_ended_leaves_the_robot_standing(tmp_path: Path) -> None
             "except KeyboardInterrupt as end: sys.exit(end.args[0] if end.args else 130)"
         )
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", code)
-        from embodied.link.address import Address
-        from embodied.link.mqtt import dial
-
         heard: list[Message] = []
         async with dial(Address.parse(url), client_id="watch")(None) as connection:
             await connection.recall([(f"robot/v1/{FLEET}/{ROBOT}/#", 1)])

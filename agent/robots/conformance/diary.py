@@ -53,6 +53,7 @@ class Diary:
         self.estop = "none"
         self._robot, self._agent, self._clock = robot, agent, clock
         self._news = asyncio.Event()
+        self._statuses: dict[str, deque[tuple[int, Status]]] = {}
 
     def write(self, message: Message) -> None:
         """One more. Topics that are none of this robot's are passed over."""
@@ -69,7 +70,7 @@ class Diary:
             read = decode(message.payload, kind)
         except Malformed as error:
             read = error
-        self.entries.append(Entry(self._clock.now(), topic, read, message.payload, message.retained))
+        self._keep(Entry(self._clock.now(), topic, read, message.payload, message.retained))
         if isinstance(read, Heartbeat):
             self.estop, self.heard = read.estop, self._clock.now()
             known = self.fresh
@@ -81,9 +82,13 @@ class Diary:
 
     def since(self, t: int, kind: type[T]) -> Iterator[tuple[int, T]]:
         """(arrival, message) of this kind that came at `t` (ns) or later, in order."""
-        for entry in list(self.entries):
-            if entry.t >= t and isinstance(entry.message, kind):
-                yield entry.t, entry.message
+        found: list[tuple[int, T]] = []
+        for entry in reversed(self.entries):
+            if entry.t < t:
+                break
+            if isinstance(entry.message, kind):
+                found.append((entry.t, entry.message))
+        return reversed(found)
 
     def newest(self, kind: type[T]) -> T | None:
         """The last of this kind."""
@@ -91,7 +96,7 @@ class Diary:
 
     def statuses(self, id: str, t: int = 0) -> list[Status]:
         """All of command `id` that came since `t`, by their running number, each once."""
-        found = {status.seq: status for _, status in self.since(t, Status) if status.id == id}
+        found = {status.seq: status for came, status in self._statuses.get(id, ()) if came >= t}
         return [found[seq] for seq in sorted(found)]
 
     async def until(self, found: Callable[[], T | None], seconds: float) -> T | None:
@@ -125,3 +130,15 @@ class Diary:
         """The first of this kind that fits and comes from now (or `since`) on; None if none does."""
         t = self._clock.now() if since is None else since
         return await self.until(lambda: next((m for _, m in self.since(t, kind) if fits(m)), None), seconds)
+
+    def _keep(self, entry: Entry) -> None:
+        """At the end; the oldest goes. Statuses are found by their id: an answer that is waited for may not take long
+        to find, for how long it took is told, and whoever waits hears nothing else meanwhile."""
+        if len(self.entries) == KEPT and isinstance(old := self.entries[0].message, Status):
+            several = self._statuses[old.id]
+            several.popleft()
+            if not several:
+                del self._statuses[old.id]
+        self.entries.append(entry)
+        if isinstance(entry.message, Status):
+            self._statuses.setdefault(entry.message.id, deque()).append((entry.t, entry.message))
