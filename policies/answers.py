@@ -3,7 +3,8 @@
 Each function here takes a `Question` and returns the actions that answer it, and changes nothing.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,25 +12,33 @@ from msgspec import Struct
 
 from policies import phrasing, sight
 from policies.numbers import spell
+from policies.reflex import find_stop, stop_words
 from policies.scene import Heard, Snapshot, Spoken
-from streams.types import Action, Call, Say, TurnCommitted
+from streams.types import Action, Call, Offer, Say, TurnCommitted
 
 HELP = (
     "You can ask me the time or the date, set a timer, do sums, change my volume, or tell me to move. "
     "For example, say: go forward two metres."
 )
+HELP_AT_REST = "You can ask me the time or the date, set a timer, do sums, or change my volume."
+KNOWN = frozenset({"move", "turn", "come_back"})
+"""Motions of which `HELP` tells."""
+MOST = 5  # other things that a robot can do are told
+_CLAUSE = re.compile(r"[.,;:]")
 
 
 class Question(Struct, frozen=True):
     """A turn that was understood, and all that an answer may depend on.
 
     slots: by name, numbers as float;  now: wall time of the end of the scene
+    forbidden: names of tools and motions that are not to be used
     """
 
     turn: TurnCommitted
     slots: Mapping[str, Any]
     scene: Snapshot
     now: datetime
+    forbidden: Collection[str] = ()
 
     def vary(self, *variations: str) -> list[Action]:
         """One of the variations, another one each turn."""
@@ -52,8 +61,26 @@ def thanks(question: Question) -> list[Action]:
 
 
 def help_(question: Question) -> list[Action]:
-    """What can be said."""
-    return [Say(HELP)]
+    """What can be said, and what the robots that are attached can do, in the words that come with it."""
+    offered = [offer for each in question.scene.offered for offer in each.offers if offer.kind == "command"]
+    offered = [offer for offer in offered if offer.name not in question.forbidden]
+    moves = not question.scene.offered or any(offer.name == "move" for offer in offered)
+    deeds = list(dict.fromkeys(_deed(offer) for offer in offered if offer.name.rpartition(".")[2] not in KNOWN))
+    deeds = [deed for deed in deeds if find_stop(deed, stop_words()) is None]  # it must not stop itself by its own echo
+    told = HELP if moves else HELP_AT_REST
+    if not deeds:
+        return [Say(told)]
+    listed = deeds[:MOST] if len(deeds) <= MOST else [*deeds[:MOST], "more"]
+    can = phrasing.listed(listed)
+    return [Say(f"{told} The robot can {'also ' if moves else ''}{can}.")]
+
+
+def _deed(offer: Offer) -> str:
+    """What `offer` does, to be said after "can": the first clause of its description, or its name."""
+    clause = _CLAUSE.split(offer.description, maxsplit=1)[0].strip()
+    if not phrasing.SPEAKABLE.fullmatch(clause):
+        return " ".join(re.findall(r"[^\W_]+", offer.name))
+    return clause[:1].lower() + clause[1:]
 
 
 def time(question: Question) -> list[Action]:

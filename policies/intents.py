@@ -273,7 +273,8 @@ class IntentsPolicy:
         does, slots = understood.intent.does, understood.slots
         if (motion := self._motion_of(turn, understood)) is not None:
             return self._motion(turn, motion)
-        question = Question(turn, slots, scene, self._wall(max(scene.now_ns, turn.end_ns)))
+        wall = self._wall(max(scene.now_ns, turn.end_ns))
+        question = Question(turn, slots, scene, wall, self.manner.forbidden_tools)
         match does:
             case "yes" if asked is not None:
                 return self._confirmed(turn, scene, asked)

@@ -24,7 +24,6 @@ _WISHES = {
 }
 _OPPOSITE = {"move": "distance_m", "turn": "angle_rad"}
 """Motions of which it is known that the negative goes back, and by which argument."""
-_SPEAKABLE = re.compile(r"[^\W_]+(?:[ ,;.:'’-]+[^\W_]+)*")
 
 
 class Motion(Struct, frozen=True):
@@ -124,7 +123,7 @@ def report(done: Done, *, answer: bool) -> str:
         return f"{_failed(done)}: it took too long."
     # A detail with names or symbols in it is for the log, not for the ear.
     detail = re.sub(r"^[A-Z]\w*: ", "", done.detail).partition(": ")[0].rstrip(".")
-    return f"{_failed(done)}: {detail}." if _SPEAKABLE.fullmatch(detail) else f"{_failed(done)}."
+    return f"{_failed(done)}: {detail}." if phrasing.SPEAKABLE.fullmatch(detail) else f"{_failed(done)}."
 
 
 def _failed(done: Done) -> str:

@@ -4,7 +4,8 @@ No word of these may be a stop word: the agent must not stop itself by its own e
 """
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,14 @@ _MONTHS = (
     *("January", "February", "March", "April", "May", "June"),
     *("July", "August", "September", "October", "November", "December"),
 )
+
+SPEAKABLE = re.compile(r"[^\W_]+(?:[ ,;.:'’-]+[^\W_]+)*")
+"""What others wrote can be said if it is nothing but words and the marks between them."""
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Texts one after the other: "fold the arm, spin, and more"."""
+    return ", ".join([*texts[:-1], f"and {texts[-1]}" if len(texts) > 1 else texts[-1]])
 
 
 def count(number: float, unit: str) -> str:

@@ -3,6 +3,8 @@
 import math
 from typing import Any
 
+from msgspec.structs import replace
+
 from policies.motions import other_way
 from policies.scene import Done
 from streams.topics import FEEDBACK, PERCEPT
@@ -146,3 +148,15 @@ def test_who_wants_nothing_said_unasked_is_warned_and_told_nothing_else() -> Non
     talk.publish(FEEDBACK, Fault("r1", "StopUnconfirmed", "no answer within 1 s"))
     (said,) = talk.floor()
     assert isinstance(said, Say) and "has not confirmed the stop" in said.text
+
+
+def test_what_many_robots_can_do_is_told_briefly_and_only_in_words() -> None:
+    talk = Talk()
+    offers = [Offer(f"o{n}", f"Do thing {name}.", {}, "command") for n, name in enumerate("abcd")]
+    strange = Offer("arm.spin_up", "What the robot calls 'arm spin up'.", {}, "command")
+    brake = Offer("brake", "Stop at once.", {}, "command")
+    talk.publish(FEEDBACK, Offered("r1", (brake, strange, *offers, Offer("o9", "Do thing e.", {}, "command"))))
+    talk.publish(FEEDBACK, Offered("r2", (replace(offers[0], name="r2.o0"), Offer("call", "Call somebody.", {}))))
+    (said,) = [each.text for each in talk.person("what can you do") if isinstance(each, Say)]
+    told = said.partition("The robot ")[2]
+    assert told == "can arm spin up, do thing a, do thing b, do thing c, do thing d, and more."

@@ -10,6 +10,7 @@ from agent import assembly, config
 from agent.cli import main
 from agent.replay import Replay
 from agent.replaying import as_replay, perform
+from embodied.remote.settings import RobotConfig
 from embodied.robot.settings import GuardSettings
 from streams.recording import Recorder, Recording
 from streams.types import (
@@ -301,3 +302,24 @@ def test_an_unconfirmed_stop_is_said_also_where_nothing_is_to_be_said_unasked() 
     )
     assert next(each.error for each in held.of(Fault) if each.error.startswith("Stop")) == "StopUnconfirmed"
     assert held.said()[-1].startswith("Careful: the robot has not confirmed the stop.")
+
+
+# --- what it can do
+
+
+def test_asked_what_it_can_do_it_tells_of_the_robot_in_the_words_that_come_with_visavis() -> None:
+    (told,) = hold([typed(1500, "what can you do")], tail_ms=15_000).said()
+    assert "tell me to move" in told
+    assert told.endswith(
+        "The robot can also drive to a place on the map, say something through the robot's own speaker, and switch the "
+        "robot's lamp on or off."
+    )
+
+
+def test_of_an_arm_it_does_not_say_that_it_drives(tmp_path: Path) -> None:
+    (tmp_path / "words.toml").write_text('gripper = "Hold your cup, or let go of it."\n', encoding="utf-8")
+    agent = RobotConfig(url="mqtt://nowhere", ids=("r1",), find_s=1, words=str(tmp_path / "words.toml"))
+    room = Room(profile="arm", settings=GuardSettings(odometry_needed=False), agent=agent)
+    (told,) = hold([typed(1500, "what can you do")], room, 'manner.forbidden_tools=["arm.home"]', tail_ms=15_000).said()
+    assert told.endswith("change my volume. The robot can move the joints of the arm to positions, and hold your cup.")
+    assert "drive" not in told and "move." not in told
