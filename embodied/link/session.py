@@ -16,6 +16,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, cast
 
 from embodied.link import reasons
@@ -45,23 +46,37 @@ LEAVE_S = 0.3
 _VERSIONS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
 
 
+class _Words(logging.LoggerAdapter[logging.Logger]):
+    """What paho says: passed on, and the last trouble kept.
+
+    trouble: in its words. (paho's own `on_log` has every packet put into words first, twice for each message.)
+    """
+
+    trouble = ""
+
+    def log(self, level: int, msg: object, *arguments: object, **more: Any) -> None:
+        if level >= logging.ERROR:
+            self.trouble = str(msg) % arguments
+        super().log(level, msg, *arguments, **more)
+
+
 class _Client(aiomqtt.Client):
     """aiomqtt's client, on a socket that is connected already."""
 
     def __init__(self, address: Address, sock: socket.socket, keepalive_s: int, **options: Any) -> None:
+        words: Any = _Words(_LOG)
         super().__init__(
             address.host, address.port, username=address.user or None, password=address.password,
-            timeout=1.5 * keepalive_s, keepalive=keepalive_s, logger=_LOG, **options,
+            timeout=1.5 * keepalive_s, keepalive=keepalive_s, logger=words, **options,
         )  # fmt: skip
+        self.words = words
         self.came: deque[Message] = deque(maxlen=INBOX)
         self.news = asyncio.Event()
         self.missed = 0
-        self.trouble = ""
         self.told: int | None = None
         self.denied: dict[int, ReasonCode] = {}
         self._paho = cast(Any, self._client)
         self._paho._create_socket = lambda: sock
-        self._paho.on_log = self._on_log
         self._disconnected.add_done_callback(lambda _: self.news.set())
         self._connected.add_done_callback(_seen)
         self._disconnected.add_done_callback(_seen)
@@ -77,10 +92,13 @@ class _Client(aiomqtt.Client):
         info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
         if info.rc != paho.MQTT_ERR_SUCCESS:
             raise aiomqtt.MqttCodeError(info.rc, "not published")
+        self._writable()  # at once: paho waits for the next turn of the loop
         if not info.is_published():
             done = asyncio.Event()
             with self._pending_call(info.mid, done, self._pending_publishes):
                 await self._wait_for(done.wait(), None)
+        else:
+            await asyncio.sleep(0)  # who publishes without end lets others live
         return self.denied.pop(info.mid, None)
 
     async def close(self) -> None:
@@ -119,10 +137,6 @@ class _Client(aiomqtt.Client):
                 return await fut
         except TimeoutError:
             raise aiomqtt.MqttError("Operation timed out") from None
-
-    def _on_log(self, client: Any, userdata: Any, level: int, text: str) -> None:
-        if level == paho.MQTT_LOG_ERR:
-            self.trouble = text
 
     def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
         self.missed += len(self.came) == INBOX
@@ -165,6 +179,25 @@ class _Client(aiomqtt.Client):
     async def _misc_loop(self) -> None:
         while self._client.loop_misc() == paho.MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - paho looks at its clock then
             await asyncio.sleep(min(1.0, self._keepalive / 20))
+
+
+class _Packed(Properties):
+    """Properties that are put into bytes once: most messages of a channel have the same."""
+
+    packed = b""
+
+    def pack(self) -> bytes:
+        return self.packed
+
+
+@lru_cache(maxsize=64)
+def _packed(packet: int, properties: tuple[tuple[str, Any], ...]) -> _Packed:
+    made = _Packed(packet)  # type: ignore[no-untyped-call,unused-ignore]
+    for name, value in properties:
+        setattr(made, name, list(value) if isinstance(value, tuple) else value)
+    packed = Properties.pack(made)  # type: ignore[no-untyped-call,unused-ignore]
+    object.__setattr__(made, "packed", packed)  # paho's own way takes nothing but properties
+    return made
 
 
 def _seen(future: "asyncio.Future[None]") -> None:
@@ -280,10 +313,8 @@ class Session:
     def _properties(self, packet: int, message: Outgoing) -> "Properties | None":
         if self.version != "5" or not message.properties:
             return None
-        made: Properties = Properties(packet)  # type: ignore[no-untyped-call,unused-ignore]
-        for name, value in message.properties.items():
-            setattr(made, name, value)
-        return made
+        given = message.properties.items()
+        return _packed(packet, tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in given))
 
     def _unopened(self, client: _Client, error: aiomqtt.MqttError) -> LinkError:
         code = error.rc.value if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode) else 0
@@ -291,11 +322,11 @@ class Session:
             if code in (0x84, 0x01):
                 return VersionRefused(str(reasons.refusal(self._where, 0x84)))
             return reasons.refusal(self._where, code)
-        if "CERTIFICATE_REQUIRED" in client.trouble or "HANDSHAKE_FAILURE" in client.trouble:
+        if "CERTIFICATE_REQUIRED" in client.words.trouble or "HANDSHAKE_FAILURE" in client.words.trouble:
             return LinkRefused(f"{self._where} wants a certificate of this client: give its files (cert, key)")
-        if "ALERT" in client.trouble:
+        if "ALERT" in client.words.trouble:
             return LinkRefused(
-                f"{self._where} does not accept the certificate of this client (cert, key): {client.trouble}"
+                f"{self._where} does not accept the certificate of this client (cert, key): {client.words.trouble}"
             )
         if not code:
             return Silent(
