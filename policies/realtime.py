@@ -13,6 +13,7 @@ from typing import Any
 
 from policies.errors import PolicyError
 from policies.llm.answer import Answer, Bell, ToolCall
+from policies.llm.offers import BY_MODEL, STOP, STOPPING
 from policies.models.realtime_settings import RealtimeModelConfig
 from policies.ports import Policy, urgent
 from policies.realtime_history import History
@@ -199,6 +200,10 @@ class RealtimePolicy:
             begun = self.now
             questions = []
             for call in answer.calls:
+                if call.name == STOP:
+                    yield Halt(BY_MODEL)
+                    self._owed.append(_Owed(call, None, output_of("done", "")))
+                    continue
                 calls -= 1
                 output = refused(f"there may be {self.config.calls_per_turn} calls in a turn")
                 wish, question = None, ""
@@ -264,7 +269,9 @@ class RealtimePolicy:
 
     def _offers(self) -> list[Offer]:
         forbidden = self.manner.forbidden_tools
-        return [each for known in self._offered.values() for each in known if each.name not in forbidden]
+        offers = [each for known in self._offered.values() for each in known if each.name not in {*forbidden, STOP}]
+        moving = any(each.kind == "command" for each in offers) and STOP not in forbidden
+        return [STOPPING, *offers] if moving else offers
 
     def _result(self, owed: _Owed) -> dict[str, str]:
         outcome = self._outcomes.get(owed.id) if owed.id is not None else None

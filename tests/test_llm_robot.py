@@ -6,9 +6,10 @@ import msgspec
 
 from agent import assembly, config
 from agent.session import Log
+from policies.llm.offers import tools_of
 from policies.models.scripted import ScriptedModel, Tokens
 from streams.topics import ACTION, FEEDBACK, PERCEPT, TURN
-from streams.types import Ask, BodyState, Command, Declined, Outcome, Say
+from streams.types import Ask, BodyState, Command, Declined, Halt, Manner, Offer, Offered, Outcome, Say
 from tests.minds import BASE as MIND
 from tests.minds import NOON, typed
 from tests.robot_room import BASE, Room
@@ -93,3 +94,41 @@ def test_an_argument_of_another_kind_is_refused_and_nobody_is_asked_about_it() -
     log, room = hold([typed(2000, "turn a bit")], script)
     assert not log.of(Command) and not any("NaN" in say.text for say in log.of(Say))
     assert "another kind" in log.of(Declined)[0].reason and room.robot.pose[2] == 0.0
+
+
+def stopped(log: Log) -> float:
+    """When it was halted, s."""
+    return next(p.t for p in log.packets if isinstance(p.data, Halt)) / 1e9
+
+
+def test_it_stops_what_moves_as_a_spoken_stop_does_and_nobody_is_asked() -> None:
+    script = [
+        Tokens("Going.", calls=(("move", {"distance_m": 2.0}),)), Tokens("On my way."),
+        Tokens("", calls=(("stop", {}),)), Tokens("I stand."),
+    ]  # fmt: skip
+    scene = [typed(2000, "go forward two meters"), typed(4000, "there is a cat before you")]
+    log, room = hold(scene, script)
+    (halt,) = log.of(Halt)
+    assert halt.reason == "the model" and not log.of(Declined)
+    (end,) = [each for each in log.of(Outcome) if each.action == "Command"]
+    assert end.status == "cut" and 0.2 < room.robot.pose[0] < 1.9
+    rest = next(p.at / 1e9 for p in log.packets if isinstance(p.data, Outcome) and p.data.id == end.id)
+    assert rest - stopped(log) < 0.1
+    asks = [each for each in room.broker.log if each[1].topic.endswith("/command/stop")]
+    assert asks and log.of(Say)[-1].text == "I stand."
+    assert '"name":"stop"' in asked(log, 0) and "stop" in asked(log)
+
+
+def test_it_stops_also_unasked_for_and_in_its_last_round() -> None:
+    again = Tokens("", calls=(("stop", {}),))
+    log, _ = hold([typed(2000, "turn left")], [again] * 12 + [Tokens("Enough.")], tail_ms=30_000)
+    assert len(log.of(Halt)) >= 3 and not log.of(Declined)
+
+
+def test_without_anything_that_moves_there_is_nothing_to_stop() -> None:
+    offered = [Offered("toolbox", (Offer("stop", "A tool of the user's.", {}),))]
+    (tool,) = tools_of(offered, Manner(), look=False).tools
+    assert tool.name.startswith("stop_")
+    offered.append(Offered("r1", (Offer("move", "Drive.", {}, "command"),)))
+    assert tools_of(offered, Manner(), look=False).tools[0].name == "stop"
+    assert "stop" not in [each.name for each in tools_of(offered, Manner(forbidden_tools=("stop",)), look=False).tools]

@@ -477,12 +477,14 @@ def test_names_lead_back_to_what_was_offered() -> None:
     stage(Offered("one", tuple(Offer(name, "", OBJECT) for name in names)))
     stage(Offered("two", (Offer("a_b", "", OBJECT), Offer("a_b", "", OBJECT, "command"))))
     tools = composer().tools(stage.scene.snapshot(), Manner(), pictures=True)
-    assert len({tool.name for tool in tools.tools}) == len(tools.tools) == len(names) + 3
+    assert len({tool.name for tool in tools.tools}) == len(tools.tools) == len(names) + 4
     assert all(re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", tool.name) for tool in tools.tools)
-    assert [offer.name for tool in tools.tools if (offer := tools.offer(tool.name))] == ["look", *names, "a_b", "a_b"]
+    assert [offer.name for tool in tools.tools if (offer := tools.offer(tool.name))] == [
+        *("look", "stop", *names, "a_b", "a_b")  # to stop, for there is a motion
+    ]
     assert tools.offer("a b") is None and (now := tools.offer("time_now")) is not None and now.name == "time.now"
     assert (exact := tools.offer("a_b")) is not None and exact.name == "a_b"
-    assert composer().tools(stage.scene.snapshot(), Manner(forbidden_tools=("a b",))).offer(tools.tools[1].name) is None
+    assert composer().tools(stage.scene.snapshot(), Manner(forbidden_tools=("a b",))).offer(tools.tools[2].name) is None
     assert not Composer(LlmConfig(tools=False)).tools(stage.scene.snapshot(), Manner(), pictures=True).tools
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from embodied.toolbox import tool
 from streams import clock as clocks
-from streams.types import Call, Command, Offer, Outcome, Say, Typed
+from streams.types import Call, Command, Halt, Offer, Outcome, Say, Typed
 from tests.realtime_model_server import QUICK, Script, Talk, asking, model_server, says
 from tests.test_realtime_policy import url
 
@@ -123,6 +123,24 @@ def test_what_cannot_be_done_is_told_to_the_model_and_nothing_happens() -> None:
             assert {each["status"] for each in results(model).values()} == {"refused"} and len(results(model)) == 4
             assert "risky" in results(model)["c2"]["detail"] and "JSON" in results(model)["c0"]["detail"]
             assert not asked.log.of(Call) and not asked.log.of(Command) and not robot.done
+
+    run(main())
+
+
+def test_it_may_stop_what_moves_without_asking_anybody() -> None:
+    async def main() -> None:
+        async with (
+            model_server(wants(("stop", "{}")), thanks) as model,
+            asking(url(model), tools=TOOLS, offers=[WEATHER, MOVE], robot=Robot()) as asked,
+        ):
+            asked.hand.give(Typed("there is a cat before you"))
+            await asked.outcome(count=2)
+            assert [each.reason for each in asked.log.of(Halt)] == ["the model"]
+            assert [each["status"] for each in results(model).values()] == ["done"]
+            (functions,) = [
+                each["session"]["tools"] for each in model.of("session.update") if "tools" in each["session"]
+            ]
+            assert [each["name"] for each in functions] == ["stop", "weather", "move"]
 
     run(main())
 

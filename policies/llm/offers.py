@@ -19,11 +19,23 @@ from streams.types import Manner, Offer, Offered
 LOOK = "look"
 """The tool by which a model asks for the newest picture. It is carried out by the policy, which attaches it."""
 
+STOP = "stop"
+"""The tool by which a model stops all that moves. The policy carries it out as a spoken stop is: by a `Halt`. It is
+safe, so it needs no yes, counts for no bound, and works where it is not offered. No other tool has this name."""
+
+BY_MODEL = "the model"
+"""The reason of such a `Halt`."""
+
 _ALLOWED = re.compile(r"[^a-zA-Z0-9_-]")
 _DESCRIPTION = 1000  # characters
 _SCHEMA = 6000
 _NOTHING: dict[str, Any] = {"type": "object", "properties": {}}
 _LOOK = Offer(LOOK, "Look: you are shown the newest picture of your camera. Use it when asked what is there.", _NOTHING)
+STOPPING = Offer(
+    STOP,
+    "Stop everything that moves, at once. Use it whenever a motion is not wanted any more; nobody is asked.",
+    _NOTHING,
+)
 
 
 class Tool(Struct, frozen=True):
@@ -63,9 +75,12 @@ def tools_of(offered: Sequence[Offered], manner: Manner, *, look: bool) -> Tools
     """
     looking = look and LOOK not in manner.forbidden_tools
     tools = [Tool(LOOK, _LOOK, _schema(LOOK, _LOOK))] if looking else []
+    moving = any(offer.kind == "command" for each in offered for offer in each.offers)
+    if moving and STOP not in manner.forbidden_tools:
+        tools.append(Tool(STOP, STOPPING, _schema(STOP, STOPPING)))
     offers = [(each.where, offer) for each in sorted(offered, key=lambda each: each.where) for offer in each.offers]
     as_they_are = {offer.name for _, offer in offers if valid_name(offer.name) == offer.name}
-    taken = {LOOK}
+    taken = {LOOK, STOP}
     for where, offer in offers:
         name = valid_name(offer.name)
         if name in taken or (name != offer.name and name in as_they_are):

@@ -8,14 +8,14 @@ import msgspec
 
 from policies.errors import ModelUnavailable
 from policies.llm.answer import Answer, ToolCall
-from policies.llm.offers import LOOK
+from policies.llm.offers import BY_MODEL, LOOK, STOP
 from policies.llm.phrases import phrases
 from policies.llm.promises import TIMER
 from policies.llm.question import OpenTurn, Round, tool_round
 from policies.llm.speakable import Piece, Speakable
 from policies.llm.topics import touches
 from streams.clock import MS
-from streams.types import Action, Call, Command, Declined, Outcome, Say, TurnCommitted, Withdraw
+from streams.types import Action, Call, Command, Declined, Halt, Outcome, Say, TurnCommitted, Withdraw
 
 if TYPE_CHECKING:
     from policies.llm.policy import LlmPolicy
@@ -92,6 +92,9 @@ class Reply:
                 return
             if not answer.calls or number + 1 == policy.config.rounds_per_turn:
                 for call in answer.calls:
+                    if call.name == STOP:
+                        yield Halt(BY_MODEL)
+                        continue
                     yield Declined(call.name, call.arguments, f"it has called tools {number} times in this turn")
                 if text := self._for_silence():
                     yield self._say(Piece(text))
@@ -192,6 +195,11 @@ class Reply:
         begun: list[Call | Command] = []
         try:
             for call in calls:
+                if call.name == STOP:
+                    yield Halt(BY_MODEL)
+                    self._acted.append(None)
+                    results[call.call] = "done"
+                    continue
                 action = self._action(call, results, questions)
                 if action is None and str(results.get(call.call, "")).startswith(REFUSED):
                     yield Declined(call.name, call.arguments, str(results[call.call])[len(REFUSED) :])
