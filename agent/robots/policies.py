@@ -1,4 +1,7 @@
-"""The chunk policies that section `robot` names: packages in folders, and servers that are trusted on purpose."""
+"""The chunk policies that section `robot` names: packages in folders, and servers that are trusted on purpose.
+
+A file `*.toml` describes a policy on LeRobot's own policy server (docs/lerobot.md).
+"""
 
 import os
 from pathlib import Path
@@ -7,6 +10,7 @@ from agent.errors import ConfigError
 from embodied.remote.settings import RobotConfig
 from policies.chunks.description import ChunkSpec
 from policies.chunks.inference import OnnxPolicy
+from policies.chunks.lerobot_file import Served
 from policies.chunks.package import Package, read_spec
 from policies.chunks.policy import ChunkPolicy
 
@@ -23,7 +27,10 @@ def specs(settings: RobotConfig) -> tuple[ChunkSpec, ...]:
     """The descriptions, for sessions that load the rest later. Raises `PolicyError`, `ConfigError` for a server."""
     if there := next((where for where in settings.skills if remote(where)), None):
         raise ConfigError(f"robot.skills: {there}: a policy on a server goes with `visavis attach` without --web")
-    return tuple(read_spec(Path(where)) for where in settings.skills)
+    return tuple(
+        Served.read(Path(where)).spec() if where.endswith(".toml") else read_spec(Path(where))
+        for where in settings.skills
+    )
 
 
 def remote(where: str) -> bool:
@@ -32,6 +39,10 @@ def remote(where: str) -> bool:
 
 
 def _one(where: str, settings: RobotConfig) -> ChunkPolicy:
+    if where.endswith(".toml"):
+        from policies.chunks.lerobot import LeRobotPolicy  # noqa: PLC0415 - an extra, and seldom
+
+        return LeRobotPolicy(Served.read(Path(where)), allow_remote=settings.allow_remote_policy)
     if not remote(where):
         return OnnxPolicy(Package.read(Path(where)))
     from policies.chunks.remote import RemotePolicy  # noqa: PLC0415 - an extra, and seldom

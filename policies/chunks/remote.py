@@ -56,24 +56,27 @@ class Address(NamedTuple):
     secure: bool
 
     @classmethod
-    def parse(cls, url: str) -> "Address":
-        """Raises `RemoteRefused` for what is neither wss:// nor ws:// to this very machine."""
+    def parse(cls, url: str, schemes: tuple[str, str] = ("ws", "wss")) -> "Address":
+        """Raises `RemoteRefused` for what has none of the schemes, or the first, without TLS, to another machine."""
+        plain, secured = schemes
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port
         except ValueError as error:
             raise RemoteRefused(f"{url!r} is no address of a policy server: {error}.") from error
-        if parts.scheme not in ("ws", "wss") or not host:
-            raise RemoteRefused(f"{url!r} is no address of a policy server: ws://127.0.0.1:PORT or wss://HOST.")
+        if parts.scheme not in schemes or not host:
+            raise RemoteRefused(
+                f"{url!r} is no address of a policy server: {plain}://127.0.0.1:PORT or {secured}://HOST."
+            )
         if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
             raise RemoteRefused("the address of a policy server is HOST, PORT and path: its token is given apart.")
-        if parts.scheme == "ws" and not _here(host):
+        if parts.scheme == plain and not _here(host):
             raise RemoteRefused(
-                f"ws:// to {host} would be read, and changed, by anybody on the way: use wss://, or a tunnel "
-                f"(ssh -L PORT:127.0.0.1:PORT {host}) and ws://127.0.0.1:PORT."
+                f"{plain}:// to {host} would be read, and changed, by anybody on the way: use {secured}://, or a "
+                f"tunnel (ssh -L PORT:127.0.0.1:PORT {host}) and {plain}://127.0.0.1:PORT."
             )
         here = "127.0.0.1" if host == "localhost" else host  # whatever the machine's own tables say
-        return cls(url, here, port or (443 if parts.scheme == "wss" else 80), parts.scheme == "wss")
+        return cls(url, here, port or (443 if parts.scheme == secured else 80), parts.scheme == secured)
 
 
 class RemotePolicy:
@@ -162,7 +165,7 @@ class RemotePolicy:
             async with asyncio.timeout(seconds):
                 return await ask()
 
-        if _running():
+        if in_a_loop():
             raise ChunkRefused("a policy on a server is asked in a thread; in virtual time there is no server.")
         with self._lock:
             if self._closed.is_set():
@@ -239,7 +242,8 @@ def _here(host: str) -> bool:
         return False
 
 
-def _running() -> bool:
+def in_a_loop() -> bool:
+    """Whether this thread runs an event loop, which must not be blocked."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
