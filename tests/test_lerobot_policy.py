@@ -22,6 +22,7 @@ pytest.importorskip("grpc")
 
 import grpc
 
+from agent.errors import ConfigError
 from agent.robots.policies import load, specs
 from embodied.remote.settings import RobotConfig
 from policies.chunks.errors import ChunkRefused, PackageError
@@ -434,8 +435,13 @@ def test_a_file_is_a_skill(tmp_path: Path) -> None:
         described(tmp_path, port)
         settings = RobotConfig(skills=(str(tmp_path / "pick.toml"),), allow_remote_policy=True)
         (policy,) = load(settings)
-        assert isinstance(policy, LeRobotPolicy) and specs(settings) == (policy.spec,)
+        assert isinstance(policy, LeRobotPolicy)
         policy.close()
+        (tmp_path / "same.toml").write_text((tmp_path / "pick.toml").read_text().replace("127.0.0.1", "localhost"))
+        with pytest.raises(ConfigError, match="Start a server for each"):
+            load(RobotConfig(skills=(*settings.skills, str(tmp_path / "same.toml")), allow_remote_policy=True))
+    with pytest.raises(ConfigError, match="without --web"):
+        specs(settings)
 
 
 def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ def add(commands: Any, live: Options, mind: Options) -> None:
     connection(robots)
     robots.add_argument("--words", metavar="FILE", help="in which words a model is told what the robot can do")
     robots.add_argument(
-        "--skill", action="append", default=[], metavar="FOLDER|URL",
+        "--skill", action="append", default=[], metavar="FOLDER|URL|FILE.toml",
         help="a policy of action chunks (docs/control.md), or a server that has one (docs/lerobot.md)",
     )  # fmt: skip
     robots.add_argument(

@@ -19,7 +19,16 @@ TOKEN = "VISAVIS_POLICY_TOKEN"
 
 
 def load(settings: RobotConfig) -> tuple[ChunkPolicy, ...]:
-    """All of them. Reads files and connects: not on an event loop. Raises `PolicyError`, which says what is wrong."""
+    """All of them. Reads files and connects: not on an event loop. Raises `PolicyError`, which says what is wrong.
+
+    `ConfigError` for two policies on one server of LeRobot's.
+    """
+    servers = [Served.read(Path(where)).server for where in settings.skills if described(where)]
+    if len(set(servers)) < len(servers):
+        raise ConfigError(
+            "robot.skills: two policies on one LeRobot server: it has one at a time, and would answer for the one with "
+            "the other. Start a server for each."
+        )
     return tuple(_one(where, settings) for where in settings.skills)
 
 
@@ -27,19 +36,21 @@ def specs(settings: RobotConfig) -> tuple[ChunkSpec, ...]:
     """The descriptions, for sessions that load the rest later. Raises `PolicyError`, `ConfigError` for a server."""
     if there := next((where for where in settings.skills if remote(where)), None):
         raise ConfigError(f"robot.skills: {there}: a policy on a server goes with `visavis attach` without --web")
-    return tuple(
-        Served.read(Path(where)).spec() if where.endswith(".toml") else read_spec(Path(where))
-        for where in settings.skills
-    )
+    return tuple(read_spec(Path(where)) for where in settings.skills)
 
 
 def remote(where: str) -> bool:
-    """Whether it is the address of a server."""
-    return where.startswith(("ws://", "wss://"))
+    """Whether it is the address of a server, or the description of a policy on LeRobot's."""
+    return where.startswith(("ws://", "wss://")) or described(where)
+
+
+def described(where: str) -> bool:
+    """Whether it is a file that describes a policy on LeRobot's policy server."""
+    return where.endswith(".toml")
 
 
 def _one(where: str, settings: RobotConfig) -> ChunkPolicy:
-    if where.endswith(".toml"):
+    if described(where):
         from policies.chunks.lerobot import LeRobotPolicy  # noqa: PLC0415 - an extra, and seldom
 
         return LeRobotPolicy(Served.read(Path(where)), allow_remote=settings.allow_remote_policy)

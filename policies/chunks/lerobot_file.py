@@ -75,6 +75,11 @@ class Served(Struct, frozen=True, forbid_unknown_fields=True):
         Address.parse(found.address, ("grpc", "grpcs"))
         return msgspec.structs.replace(found, ca=str(path.parent / found.ca)) if found.ca else found
 
+    @property
+    def server(self) -> tuple[str, int]:
+        """Its host and port: it has one policy at a time."""
+        return Address.parse(self.address, ("grpc", "grpcs"))[1:3]
+
     def spec(self) -> ChunkSpec:
         """The same as the executor needs it. Raises `PackageError`, `msgspec.ValidationError`."""
         every = 1000 / self.fps
@@ -121,20 +126,22 @@ class Between:
 
     def raw(self, values: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """The raw observation: a number for each column, each picture, the task. Raises `ChunkRefused`."""
+        found: dict[str, NDArray[Any]] = {}
         for name, each in self._spec.observation.items():
             shape = (*each.size, 3) if each.size is not None else (len(each.names),)
-            value = values.get(name)
+            value = values.get(name)  # once: a picture may be made only now
             if value is None or np.shape(value) != shape:
                 raise ChunkRefused(
                     f"the observation has no {name} of the shape {shape}, which {self._spec.name} needs."
                 )
             if (each.size is not None and value.dtype != np.uint8) or not np.isfinite(value).all():
                 raise ChunkRefused(f"{name} has what is no number, or no picture of uint8.")
-        state = self._into.into(np.asarray(values[STATE], np.float32))
+            found[name] = value
+        state = self._into.into(np.asarray(found[STATE], np.float32))
         raw: dict[str, Any] = dict(zip(self._state.names, state.tolist()))
         for name, each in self._spec.observation.items():
             if each.size is not None:
-                raw[name.removeprefix(IMAGES)] = np.ascontiguousarray(values[name])
+                raw[name.removeprefix(IMAGES)] = np.ascontiguousarray(found[name])
         return {**raw, "task": self._served.task}
 
     def rows(self, rows: Floats, step_s: float) -> Floats:
