@@ -1,23 +1,7 @@
-"""One MQTT session, on aiomqtt 2.5: a `Connection`. Loads aiomqtt.
+"""One MQTT session, on aiomqtt 2.5: a `Connection`. Loads aiomqtt. What paho and aiomqtt do is in `client.py`."""
 
-What is added to aiomqtt, and why:
-- the socket is connected and encrypted before (`sockets.py`), so that all of it can be cancelled and told apart;
-- a connection that ends before the broker answers fails at once (aiomqtt waits for 10 s);
-- messages come through a bounded queue that loses the oldest, which is counted (aiomqtt's loses the newest, and makes a
-  task for each message);
-- a broker that is frozen is noticed within 1.5 times the keepalive (paho: up to twice, and a second);
-- leaving takes half a second at most; denied messages are told (aiomqtt passes over the reason).
-For this it touches names of aiomqtt and paho that are theirs; `tests/test_link_mqtt.py` uses every one of them.
-"""
-
-import asyncio
-import logging
-import socket
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Sequence
-from contextlib import suppress
-from functools import lru_cache
-from typing import Any, cast
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 from embodied.link import reasons
 from embodied.link.address import Address
@@ -28,182 +12,15 @@ from streams.errors import DependencyMissing
 
 try:
     import aiomqtt
-    import paho.mqtt.client as paho
     from paho.mqtt.packettypes import PacketTypes
-    from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
     from paho.mqtt.subscribeoptions import SubscribeOptions
+
+    from embodied.link.client import ANSWER_S, Client, properties_of
 except ImportError as _error:
     raise DependencyMissing("aiomqtt", "robot", "a robot behind an MQTT broker") from _error
 
-_LOG = logging.getLogger("visavis.mqtt")
-_LOG.addHandler(logging.NullHandler())  # what matters is in our errors; who wants paho's words asks for them
-INBOX = 2048
-"""Messages that came and were not read yet."""
-ANSWER_S = 4.0
-"""For the broker's first answer."""
-LEAVE_S = 0.3
 _VERSIONS = {"5": aiomqtt.ProtocolVersion.V5, "3.1.1": aiomqtt.ProtocolVersion.V311}
-
-
-class _Words(logging.LoggerAdapter[logging.Logger]):
-    """What paho says: passed on, and the last trouble kept.
-
-    trouble: in its words. (paho's own `on_log` has every packet put into words first, twice for each message.)
-    """
-
-    trouble = ""
-
-    def log(self, level: int, msg: object, *arguments: object, **more: Any) -> None:
-        if level >= logging.ERROR:
-            self.trouble = str(msg) % arguments
-        super().log(level, msg, *arguments, **more)
-
-
-class _Client(aiomqtt.Client):
-    """aiomqtt's client, on a socket that is connected already."""
-
-    def __init__(self, address: Address, sock: socket.socket, keepalive_s: int, **options: Any) -> None:
-        words: Any = _Words(_LOG)
-        super().__init__(
-            address.host, address.port, username=address.user or None, password=address.password,
-            timeout=1.5 * keepalive_s, keepalive=keepalive_s, logger=words, **options,
-        )  # fmt: skip
-        self.words = words
-        self.came: deque[Message] = deque(maxlen=INBOX)
-        self.news = asyncio.Event()
-        self.missed = 0
-        self.told: int | None = None
-        self.denied: dict[int, ReasonCode] = {}
-        self._paho = cast(Any, self._client)
-        self._paho._create_socket = lambda: sock
-        self._disconnected.add_done_callback(lambda _: self.news.set())
-        self._connected.add_done_callback(_seen)
-        self._disconnected.add_done_callback(_seen)
-
-    async def open(self) -> None:
-        """Say hello to the broker, and wait for its answer."""
-        self._client_connect()
-        await self._wait_for(self._connected, ANSWER_S)
-        self._paho._keepalive = 0.6 * self._keepalive  # it asks after that long, and waits for as long again
-
-    async def send(self, message: Outgoing, properties: "Properties | None") -> "ReasonCode | None":
-        """Publish. Returns when it is written, or acknowledged, or denied: then the reason."""
-        info = self._client.publish(message.topic, message.payload, message.qos, message.retain, properties)
-        if info.rc != paho.MQTT_ERR_SUCCESS:
-            raise aiomqtt.MqttCodeError(info.rc, "not published")
-        self._writable()  # at once: paho waits for the next turn of the loop
-        if not info.is_published():
-            done = asyncio.Event()
-            with self._pending_call(info.mid, done, self._pending_publishes):
-                await self._wait_for(done.wait(), None)
-        else:
-            await asyncio.sleep(0)  # who publishes without end lets others live
-        return self.denied.pop(info.mid, None)
-
-    async def close(self) -> None:
-        """Leave, in half a second at most."""
-        if not self._disconnected.done() and self._connected.done() and self._connected.exception() is None:
-            self._client.disconnect()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LEAVE_S):
-                    await asyncio.wait([self._disconnected])
-        self.abandon()
-
-    def abandon(self) -> None:
-        """Let go of the socket, without a word."""
-        self._client._sock_close()
-        if self._misc_task is not None:
-            self._misc_task.cancel()
-        if not self._disconnected.done():
-            self._disconnected.set_result(None)
-
-    @property
-    def ended(self) -> bool:
-        """Whether there is no connection any more."""
-        return bool(self._disconnected.done())
-
-    @property
-    def end(self) -> BaseException | None:
-        """What the connection ended with."""
-        return self._disconnected.exception() if self._disconnected.done() else None
-
-    # --- what aiomqtt does in its own way
-
-    async def _wait_for(self, fut: Awaitable[Any], timeout: float | None) -> Any:
-        """As aiomqtt's, without `wait_for`: that loses a cancellation that comes with an answer (Python 3.11)."""
-        try:
-            async with asyncio.timeout(self.timeout if timeout is None else timeout):
-                return await fut
-        except TimeoutError:
-            raise aiomqtt.MqttError("Operation timed out") from None
-
-    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
-        self.missed += len(self.came) == INBOX
-        try:
-            self.came.append(Message(message.topic, bytes(message.payload), bool(message.retain)))
-        except UnicodeDecodeError:
-            self.missed += 1
-        self.news.set()
-
-    def _on_publish(self, client: Any, userdata: Any, mid: int, reason_code: Any, properties: Any) -> None:
-        if isinstance(reason_code, ReasonCode) and reason_code.is_failure:
-            self.denied[mid] = reason_code
-        super()._on_publish(client, userdata, mid, reason_code, properties)
-
-    def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason_code: Any, properties: Any = None) -> None:
-        if flags.is_disconnect_packet_from_server:
-            self.told = reason_code.value
-        if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttCodeError(reason_code, "closed before the first answer"))
-        super()._on_disconnect(client, userdata, flags, reason_code, properties)
-
-    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        self._loop.add_writer(sock.fileno(), self._writable)  # at once: a little later the socket may be closed
-
-    def _on_socket_unregister_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        self._loop.remove_writer(sock.fileno())
-
-    def _on_socket_close(self, client: Any, userdata: Any, sock: Any) -> None:
-        if sock.fileno() > -1:
-            self._loop.remove_writer(sock.fileno())
-        super()._on_socket_close(client, userdata, sock)
-
-    def _writable(self) -> None:
-        try:
-            self._client.loop_write()
-        except OSError as error:
-            if not self._disconnected.done():
-                self._disconnected.set_exception(error)
-
-    async def _misc_loop(self) -> None:
-        while self._client.loop_misc() == paho.MQTT_ERR_SUCCESS:  # noqa: ASYNC110 - paho looks at its clock then
-            await asyncio.sleep(min(1.0, self._keepalive / 20))
-
-
-class _Packed(Properties):
-    """Properties that are put into bytes once: most messages of a channel have the same."""
-
-    packed = b""
-
-    def pack(self) -> bytes:
-        return self.packed
-
-
-@lru_cache(maxsize=64)
-def _packed(packet: int, properties: tuple[tuple[str, Any], ...]) -> _Packed:
-    made = _Packed(packet)  # type: ignore[no-untyped-call,unused-ignore]
-    for name, value in properties:
-        setattr(made, name, list(value) if isinstance(value, tuple) else value)
-    packed = Properties.pack(made)  # type: ignore[no-untyped-call,unused-ignore]
-    object.__setattr__(made, "packed", packed)  # paho's own way takes nothing but properties
-    return made
-
-
-def _seen(future: "asyncio.Future[None]") -> None:
-    """Who waits for it hears of its exception; if nobody does, asyncio need not say that nobody did."""
-    if not future.cancelled():
-        future.exception()
 
 
 class Session:
@@ -216,7 +33,7 @@ class Session:
         self.version = version
         self._address, self._client_id, self._keepalive_s, self._will = address, client_id, keepalive_s, will
         self._where = str(address)
-        self._open: _Client | None = None
+        self._open: Client | None = None
 
     @property
     def missed(self) -> int:
@@ -226,7 +43,7 @@ class Session:
     async def open(self) -> None:
         """Connect. Raises `LinkBroken`, `LinkRefused`, and `VersionRefused` for the version of MQTT."""
         sock = await connect(self._address)
-        client = _Client(
+        client = Client(
             self._address, sock, self._keepalive_s, identifier=self._client_id,
             protocol=_VERSIONS[self.version], will=self._last_will(), **self._clean(),
         )  # fmt: skip
@@ -276,7 +93,7 @@ class Session:
             await client.news.wait()
 
     @property
-    def _client(self) -> _Client:
+    def _client(self) -> Client:
         if self._open is None:
             raise LinkBroken(f"the connection to {self._where} is not open")
         return self._open
@@ -310,13 +127,10 @@ class Session:
             will.topic, will.payload, will.qos, will.retain, self._properties(PacketTypes.WILLMESSAGE, will)
         )
 
-    def _properties(self, packet: int, message: Outgoing) -> "Properties | None":
-        if self.version != "5" or not message.properties:
-            return None
-        given = message.properties.items()
-        return _packed(packet, tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in given))
+    def _properties(self, packet: int, message: Outgoing) -> Any:
+        return properties_of(packet, message) if self.version == "5" else None
 
-    def _unopened(self, client: _Client, error: aiomqtt.MqttError) -> LinkError:
+    def _unopened(self, client: Client, error: aiomqtt.MqttError) -> LinkError:
         code = error.rc.value if isinstance(error, aiomqtt.MqttCodeError) and isinstance(error.rc, ReasonCode) else 0
         if isinstance(error, aiomqtt.exceptions.MqttConnectError):
             if code in (0x84, 0x01):
