@@ -359,6 +359,25 @@ def test_a_broker_that_is_down_is_told_at_once_and_the_report_is_written(tmp_pat
     assert "127.0.0.1:1" in told["ended"]
 
 
+def test_ctrl_c_is_not_lost_while_it_imports() -> None:
+    """In a callback of the collector, where Python itself would only say that it ignores it."""
+    code = (
+        "import os, signal, sys, weakref\n"
+        "class Thing: pass\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'agent.robots.conformance.trying':\n"
+        "            thing = Thing()\n"
+        "            kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGINT))\n"
+        "            del thing\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "from agent.cli import main\n"
+        "sys.exit(main(['conformance', 'mqtt://127.0.0.1:1', '--robot', 'r1', '--list']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+
+
 @needs_broker
 def test_no_robot_is_one_sentence_after_ten_seconds_and_ctrl_c_writes_the_report(tmp_path: Path) -> None:
     async def work() -> tuple[int, str, int]:
@@ -372,7 +391,7 @@ def test_no_robot_is_one_sentence_after_ten_seconds_and_ctrl_c_writes_the_report
                 )  # fmt: skip
 
             absent, ended = await start("absent.json"), await start("ended.json")
-            # Not before both are at it: of Ctrl-C while it imports Python makes what it will, and sometimes nothing.
+            # Not before both are at it: a Ctrl-C while the interpreter itself starts is lost now and then.
             async with dial(Address.parse(broker.url), client_id="watch")(None) as connection, asyncio.timeout(60):
                 await connection.recall([("robot/v1/home/agents/+/connection", 1)])
                 there: set[str] = set()

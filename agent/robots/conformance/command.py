@@ -1,6 +1,7 @@
 """`visavis conformance`: does a robot keep the contract? The options; what they lead to waits in `trying.py`."""
 
 import argparse
+import signal
 from typing import TypeAlias
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -52,6 +53,11 @@ def add(commands: Commands) -> None:
 
 def conformance(arguments: argparse.Namespace) -> int:
     """Try, and report. Returns 0, 1 or 2; raises `VisavisError` in one sentence."""
-    from agent.robots.conformance import trying  # noqa: PLC0415 - it waits until it is needed
-
+    # Python loses a Ctrl-C that comes in certain callbacks of an import ("Exception ignored in ..."), and a robot would
+    # be moved that nobody wants to move any more: it is kept until the import is done.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        from agent.robots.conformance import trying  # noqa: PLC0415 - it waits until it is needed
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     return trying.conformance(arguments)
