@@ -19,7 +19,7 @@ from embodied.ports import Actuator, Connected
 from embodied.speech import SpeechActuator
 from embodied.toolbox import Tool, Toolbox, tool
 from embodied.tools import default_tools
-from policies.models.pictures import CAMERA
+from policies.models.pictures import CAMERA, NewestPicture
 from policies.ports import Policy
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnTaker
@@ -71,7 +71,10 @@ class AgentBody:
         self.sees = False
         self._mcp = config.mcp if installed else McpSection()
         self._mind = mind_of(config, model)
+        self._seen = NewestPicture("newest picture, for skills")
         self.taps: Sequence[Tap] = () if self._mind is None else self._mind.taps
+        if moving is not None or config.body.motion != "none":
+            self.taps = (*self.taps, self._seen)
         self._speaker = speaker or self._simulated
         own = [each if isinstance(each, Tool) else tool(each) for each in tools]
         others = registry.installed("tools") if installed else {}
@@ -106,6 +109,8 @@ class AgentBody:
         actuators: list[Any] = [speech, toolbox]
         for each in self._moving(publisher, clock):  # a robot that speaks does so in place of the voice
             actuators.insert(0 if Say in each.accepts else len(actuators), each)
+            if self.sees and (look := getattr(each, "look", None)) is not None:
+                look(self._seen)
         if mind is not None:
             actuators.append(mind.model)
         if self.sees and self._mind is not None and self._mind.looks:

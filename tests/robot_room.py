@@ -128,15 +128,15 @@ class Held:
 
 def hold(
     scene: Sequence[tuple[float, float, Any]], room: Room | None = None, *settings: str, tail_ms: float = 4000,
-    taps: Sequence[Any] = (),
+    taps: Sequence[Any] = (), sources: Sequence[Any] = (),
 ) -> Held:  # fmt: skip
-    """Hold a session of `scene` (see `tests.scenes.Percepts`) with the robots of `room`."""
+    """Hold a session of `scene` (see `tests.scenes.Percepts`) with the robots of `room`. sources: further ones"""
     room = room or Room()
     loaded = config.load(None, [*BASE, *settings])
     log = Log(PERCEPT, TURN, ACTION, FEEDBACK)
     body = assembly.AgentBody(loaded, installed=False, moving=room.moving)
     session = assembly.assemble(
-        loaded, [Percepts(scene, tail_ms)], taps=[log, *taps], senses=False, body=body, started=NOON
+        loaded, [Percepts(scene, tail_ms), *sources], taps=[log, *taps], senses=False, body=body, started=NOON
     )  # fmt: skip
     session.run(speed=None)
     return Held(session, log, room)

@@ -24,7 +24,9 @@ class Scene:
             watch=SimpleNamespace(latched=False),
             why_not=lambda moves: "" if self.clock.now() >= self.lease_at else "the lease was not granted yet",
         )  # fmt: skip
-        spec = SimpleNamespace(name="reach", rtc="none", given={}, task="", drives="arm.chunk", observation={})
+        spec = SimpleNamespace(
+            name="reach", rtc="none", given={}, task="", drives="arm.chunk", observation={}, pictures={}
+        )
         policy: Any = SimpleNamespace(spec=spec)
         publisher: Any = SimpleNamespace(publish=print)
         self.skill = Skill(policy, client, publisher, self.clock)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 
 from agent.errors import ConfigError
+from agent.robots import sight
 from embodied.robot.factsheet import Factsheet
 from policies.chunks.description import ChunkSpec
 from policies.chunks.fitting import Drivable, Fit, fit
@@ -24,7 +25,9 @@ def fitted(spec: ChunkSpec, sheet: Factsheet) -> Fit:
     joints = {name: (limit.min, limit.max) for name, limit in sheet.limits.joints.items()}
     state = sheet.observation_features.get("state")
     told = {"joints": [str(each) for each in state]} if isinstance(state, list | tuple) else None
-    return fit(spec, chunks, joints, told)
+    found = fit(spec, chunks, joints, told)
+    sight.fits(spec, sheet)
+    return found
 
 
 def named(specs: Sequence[ChunkSpec], robot: str, sheet: Factsheet) -> str:

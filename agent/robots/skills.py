@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from agent.robots.fitting import called, fitted
+from agent.robots.sight import Eyes
 from embodied.remote.client import RobotClient
 from embodied.remote.motions import Motion
 from embodied.robot.arguments import Refusal
@@ -18,10 +19,12 @@ from embodied.robot.factsheet import Factsheet
 from embodied.robot.reports import Happening, Heartbeat, Telemetry
 from embodied.robot.vocabulary import RANKS
 from policies.chunks.beats import Beats
-from policies.chunks.executor import ChunkExecutor, Pace
+from policies.chunks.executor import PACE, ChunkExecutor, Pace
+from policies.chunks.looking import Sight
 from policies.chunks.policy import ChunkPolicy, Observation, Stitch
 from policies.chunks.told import ActionChunk, Event, Tick
 from policies.errors import PolicyError
+from policies.models.pictures import Pictures
 from streams.clock import MS, SECOND, Clock
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
@@ -41,7 +44,8 @@ class Skill:
 
     Arguments: "seconds" (default 10, at most 300), and the columns of what no telemetry tells, such as a goal. Done
     when its time is over. Refused if the policy was not made for this robot (`policies.chunks.fitting`), or the robot
-    may not be moved; failed when the robot is stopped, steered by hand or not heard meanwhile.
+    may not be moved, or there is no picture for a policy that sees; failed when the robot is stopped, steered by hand
+    or not heard meanwhile. Pictures that become too old on the way are told ("ChunkBlind"), and the robot rests.
     """
 
     accepts: tuple[type, ...] = (Command,)
@@ -57,6 +61,8 @@ class Skill:
         self._beats = Beats()
         self._beat: Heartbeat | None = None
         self._telemetry: dict[str, tuple[Telemetry, int]] = {}
+        self._eyes = Eyes(spec, self._telemetry.get)
+        self._unseen = ""  # why nothing could be seen the last time
         self._given: Mapping[str, float] = {}
         self._executor: ChunkExecutor | None = None
         self._found = asyncio.Event()
@@ -68,6 +74,10 @@ class Skill:
         self._why = ""
         self._fence = -1
         client.listen(self)
+
+    def look(self, pictures: Pictures) -> None:
+        """The session has a camera: its newest picture is there. Without one the policy may still see by telemetry."""
+        self._eyes.camera = pictures
 
     def offers(self) -> tuple[Offer, ...]:
         """The policy, as one thing more that the robot can do."""
@@ -113,9 +123,13 @@ class Skill:
             self._publisher.publish(FEEDBACK, self._clock.now(), Fault(self.name, type(error).__name__, self._wrong))
             return None
         self._wrong = ""
+        spec = self._policy.spec
+        blind = not any(each.channel and each.names for each in spec.observation.values())
+        oldest = max((round(each.oldest_ms * MS) for each in spec.pictures.values()), default=0) if blind else 0
         return ChunkExecutor(
             self._policy, self._clock, observe=self._observe, tick=self._tick, send=self._send, told=self._told,
-            stitch=self._stitch, limits=found.limits, link=lambda: LINK, pace=Pace(most_rows=found.rows),
+            stitch=self._stitch, limits=found.limits, link=lambda: LINK,
+            pace=Pace(most_rows=found.rows, oldest=max(PACE.oldest, oldest)),
         )  # fmt: skip
 
     # --- doing it
@@ -154,6 +168,8 @@ class Skill:
             return self._outcome(action, "fenced", "stopped before it began")
         if why or self._executor is None:
             return self._outcome(action, "refused", why or self._wrong)
+        if isinstance(seen := self._eyes.look(self._clock.now()), str):
+            return self._outcome(action, "refused", seen)
         if action.turn <= self._fence and action.on_cut == "cancel":
             return self._outcome(action, "fenced", "stopped before it began")
         if not self._client.motions.begin(motion):
@@ -213,15 +229,33 @@ class Skill:
         for name, value in command.arguments.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
                 return f"{name} is no number"
+        if missing_eyes := self._eyes.missing():
+            return f"{self.name} {missing_eyes}"
         seconds = command.arguments.get("seconds", USUAL_S)
         return "" if 0.1 <= seconds <= LONGEST_S else f"seconds is from 0.1 to {LONGEST_S:g}"
 
     # --- the executor's side: on the loop, returns at once
 
     def _observe(self) -> Observation | None:
+        """Columns as they were heard, and pictures, which may be older: those are made in the inference's thread."""
+        columns, seen = self._columns(), self._eyes.look(self._clock.now())
+        self._unseen = seen if isinstance(seen, str) else ""
+        if columns is None or isinstance(seen, str):
+            return None
+        if not seen:
+            return columns
+        spec, t = self._policy.spec, columns.t
+        if not any(each.channel and each.names for each in spec.observation.values()):
+            t = min(each.t for each in seen.values())  # nothing else tells of when it is
+        images = {name: (each.image, size) for name, each in seen.items() if (size := spec.pictures[name].size)}
+        return Observation(t, Sight(columns.values, images))
+
+    def _columns(self) -> Observation | None:
         values: dict[str, Any] = {}
         oldest = self._clock.now()
         for feature, seen in self._policy.spec.observation.items():
+            if not seen.names:
+                continue
             if seen.channel:
                 found = self._telemetry.get(seen.channel)
                 if found is None or any(name not in found[0].values for name in seen.names):
@@ -252,7 +286,7 @@ class Skill:
             self._end("the robot was stopped")
         if tick.action is None:
             return
-        spec, seen = self._policy.spec, self._observe()
+        spec, seen = self._policy.spec, self._columns()
         known = {} if seen is None else seen.values
         state = {
             name: float(value)
@@ -269,8 +303,9 @@ class Skill:
 
     def _told(self, event: Event) -> None:
         if event.kind != "fed":
+            why = f": {self._unseen}" if event.kind == "blind" and self._unseen else ""
             self._publisher.publish(
-                FEEDBACK, self._clock.now(), Fault(self.name, f"Chunk{event.kind.title()}", event.detail)
+                FEEDBACK, self._clock.now(), Fault(self.name, f"Chunk{event.kind.title()}", f"{event.detail}{why}")
             )
 
     def _end(self, why: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from agent.tuning.onnx_graph import message, node, number, text, value
 
 _FLOAT, _INT64 = 1, 7  # TensorProto.DataType
+_INTS = 7  # AttributeProto.AttributeType
 _OPSET, _IR = 13, 8
 
 
@@ -34,11 +35,12 @@ class Graph:
         self._nodes += message(1, node("Identity", [of], name))
         self._values += message(12, value(name, shape))
 
-    def node(self, operator: str, *inputs: str) -> str:
-        """An operator without attributes."""
+    def node(self, operator: str, *inputs: str, **attributes: Sequence[int]) -> str:
+        """An operator. attributes: those that are lists of whole numbers, such as the strides of a Conv"""
         self._made += 1
         made = f"v{self._made}"
-        self._nodes += message(1, node(operator, inputs, made))
+        told = b"".join(message(5, _numbers(name, values)) for name, values in attributes.items())
+        self._nodes += message(1, node(operator, inputs, made) + told)
         return made
 
     def constant(self, values: NDArray[Any] | float) -> str:
@@ -66,3 +68,8 @@ class Graph:
         graph = self._nodes + text(2, self._name) + self._tensors + self._values
         opset = message(8, text(1, "") + number(2, _OPSET))
         return number(1, _IR) + text(2, "visavis") + message(7, graph) + opset
+
+
+def _numbers(name: str, values: Sequence[int]) -> bytes:
+    """An AttributeProto of type INTS."""
+    return text(1, name) + b"".join(number(8, each) for each in values) + number(20, _INTS)

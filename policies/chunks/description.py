@@ -20,6 +20,8 @@ Feature: TypeAlias = Annotated[
 Rtc: TypeAlias = Literal["none", "forward"]
 IMAGES = "observation.images."
 MOST_PIXELS = 1 << 22
+OLDEST_MS = 500.0
+"""Of a picture, unless a package says otherwise: a robot that sends five a second may lose one."""
 
 
 class Normal(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -37,13 +39,16 @@ class Normal(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 class Observed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One feature that is observed. names: of its columns;  or size: (height, width) in pixels, of a picture.
 
-    channel: the robot's telemetry that has it, such as "joints"; "" = whoever begins the task gives it
+    channel: the robot's telemetry that has it, such as "joints" or "camera.hand"; "": of columns, whoever begins the
+        task gives them; of a picture, it is that of the session's camera
+    oldest_ms: a picture that is older is not acted upon
     """
 
     names: Annotated[tuple[Column, ...], Meta(max_length=64)] = ()
     size: tuple[Annotated[int, Meta(ge=8, le=4096)], Annotated[int, Meta(ge=8, le=4096)]] | None = None
     normal: Normal = Normal()
     channel: Annotated[str, Meta(max_length=64)] = ""
+    oldest_ms: Annotated[float, Meta(ge=20, le=10_000)] = OLDEST_MS
 
 
 class Acted(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -105,6 +110,11 @@ class ChunkSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
         """Feature -> the robot's telemetry channel, of those that have one."""
         return {name: each.channel for name, each in self.observation.items() if each.channel}
 
+    @property
+    def pictures(self) -> dict[str, Observed]:
+        """The features that are pictures."""
+        return {name: each for name, each in self.observation.items() if each.size is not None}
+
     def check(self) -> None:
         """Raises `PackageError` if parts of it contradict each other."""
         _columns("action", self.action.names)
@@ -131,6 +141,8 @@ class ChunkSpec(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
         else:
             if not each.names or each.size is not None:
                 raise PackageError(f"{name} has `names` and no `size`.")
+            if each.oldest_ms != OLDEST_MS:
+                raise PackageError(f"{name} is no picture: it has no `oldest_ms`.")
             _columns(name, each.names)
             _normal(name, each.normal, len(each.names))
 

@@ -28,10 +28,10 @@ class _Lane(Protocol):
 class NewestPicture:
     """A tap (`streams.ports.Tap`) that keeps the newest picture and nothing else."""
 
-    name = "newest picture"
     reads: tuple[Topic[Any], ...] = (IMAGE,)
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "newest picture") -> None:
+        self.name = name
         self.newest: Packet[Image] | None = None
 
     async def run(self, lane: _Lane, clock: Any, report: Callable[..., None]) -> None:
