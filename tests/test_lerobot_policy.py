@@ -136,8 +136,9 @@ def lying(answers: Callable[[int], bytes], **options: Any) -> Iterator[tuple[Lia
 
 
 def refused(policy: LeRobotPolicy, match: str, seen: Observation = SEEN) -> None:
-    with pytest.raises(ChunkRefused, match=match):
+    with pytest.raises(ChunkRefused, match=match) as why:
         policy.infer(seen, None, 0)
+    assert str(why.value).isprintable() and len(str(why.value)) < 400
 
 
 def right(step: int, rows: int = 20, fps: float = 50) -> bytes:
@@ -234,6 +235,10 @@ def test_what_the_server_would_not_hand_on_is_refused(tmp_path: Path) -> None:
     (tmp_path / "pick.toml").write_text(FILE.replace("observation.state", "observation.images.front"))
     with pytest.raises(PackageError):
         Served.read(tmp_path / "pick.toml")
+    many = ", ".join(f'"c{place}"' for place in range(60))
+    (tmp_path / "pick.toml").write_text(FILE.replace("rows = 20", "rows = 512").replace('"j1.pos", "j2.pos"', many))
+    with pytest.raises(PackageError, match="fewer `rows`"):
+        Served.read(tmp_path / "pick.toml")
     with pytest.raises(PackageError, match="cannot be read"):
         Served.read(tmp_path / "none.toml")
 
@@ -322,6 +327,7 @@ def hostile(_: int) -> bytes:
         (lambda step: b"", "gives nothing"),
         (lambda step: b"\xff\xff\xff", "INTERNAL"),
         (lambda step: message(bytes(1 << 20)), "RESOURCE_EXHAUSTED"),
+        (lambda step: int("\x1b[31m"), r"literal for int\(\) with base 10: "),
         (lambda step: bytes(-step), "UNKNOWN: Exception calling application"),
     ],
 )

@@ -123,7 +123,7 @@ class LeRobotPolicy:
         except grpc.RpcError as error:
             code, self._stale = error.code(), True
             self._lost |= code == grpc.StatusCode.UNAVAILABLE
-            told = " ".join((error.details() or "").split())[:200].rstrip(".")
+            told = "".join(each if each.isprintable() else " " for each in (error.details() or "")[:200]).rstrip(".")
             late = code == grpc.StatusCode.DEADLINE_EXCEEDED
             why = f"no answer within {seconds:g} s" if late else f"{code.name}: {told}"
         except (grpc.FutureCancelledError, ValueError) as error:  # it was closed meanwhile

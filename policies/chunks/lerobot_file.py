@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from policies.chunks.description import IMAGES, Acted, ChunkSpec, Feature, Observed
 from policies.chunks.errors import ChunkRefused, PackageError
+from policies.chunks.lerobot_actions import most_bytes
 from policies.chunks.remote import Address
 from policies.chunks.scaling import Floats, Scaling
 
 STATE = "observation.state"
 MOST_FILE = 256 << 10
+MOST_ANSWER = 64 << 20
 _GRAPHS = {"policy": {"file": "none.onnx", "sha256": "0" * 64}}  # what checks a description wants one; there is none
 
 
@@ -93,6 +95,11 @@ class Served(Struct, frozen=True, forbid_unknown_fields=True):
         spec.check()
         if spec.action.relative:
             raise PackageError("action is relative, which LeRobot's policies are not")
+        if most_bytes(self.rows, len(spec.action.names)) > MOST_ANSWER:
+            raise PackageError(
+                f"chunks of {self.rows} rows and {len(spec.action.names)} columns make answers of over "
+                f"{MOST_ANSWER >> 20} MB, for LeRobot's server sends all of them with each row: take fewer `rows`"
+            )
         if STATE not in spec.observation:
             raise PackageError(f"there is no {STATE}, without which LeRobot's server does nothing")
         for name, each in spec.observation.items():
