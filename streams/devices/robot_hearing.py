@@ -40,7 +40,7 @@ SETTLING = 10
 """So many windows at most until what a server had in store is through."""
 LEAD = 3 * SECOND
 """Sound that has run ahead so far is no live sound."""
-HIGHEST, CHANNELS = 192_000, 8
+LOWEST, HIGHEST, CHANNELS = 4000, 192_000, 8
 EXIT_S = 2.0
 
 
@@ -136,7 +136,7 @@ class Hearing:
                 self.damaged += 1
                 continue
             for frame in frames:
-                if frame.samples and 0 < frame.sample_rate <= HIGHEST and len(frame.layout.channels) <= CHANNELS:
+                if frame.samples and LOWEST <= frame.sample_rate <= HIGHEST and frame.layout.nb_channels <= CHANNELS:
                     yield frame
                 else:
                     self.damaged += 1
