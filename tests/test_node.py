@@ -313,7 +313,10 @@ def test_a_loop_that_was_late_is_told() -> None:
         driver = Strange()
         async with room(driver=driver) as made:
             await made.agent.wait(2)
-            made.node._late_most, made.node._late = 312_000_000, 1  # no machine is stopped for a test
+            made.node._reporting.late_most, made.node._reporting.late = (
+                312_000_000,
+                1,
+            )  # no machine is stopped for a test
             await made.agent.wait(1.1)
             warned = [body[0] for body in made.agent.of("diag") if body[0]["level"]]
             assert warned[0]["msg"] == "late by 312 ms" and warned[0]["kv"]["late_times"] == 1

@@ -12,7 +12,7 @@ def test_an_event_waits_for_the_broker_for_ten_seconds(away: float, told: bool) 
             node = here.robots["r1"]
             here.broker.stop()
             await here.until(lambda: not node.link.connected)
-            node._event("warning", "while nobody listened")
+            node._voice.event("warning", "while nobody listened")
             await here.wait(away)
             assert (node.link.counts.expired > 0) is not told
             here.broker.start()

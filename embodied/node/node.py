@@ -10,42 +10,33 @@ One process cannot watch itself: if this loop hangs, the motor controllers' own 
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import structs
 
 from embodied.errors import BodyError
-from embodied.link.link import Link
 from embodied.link.port import Dial, Message, Outgoing
-from embodied.node.complaints import Complaints, named, one_line
-from embodied.node.driver import Diagnosed, Driver
+from embodied.node.complaints import Complaints, named
+from embodied.node.driver import Driver
+from embodied.node.reporting import Reporting
 from embodied.node.senses import Sense
 from embodied.node.sensing import checked
 from embodied.node.tasks import Tasks
-from embodied.node.telemetry import Channels
+from embodied.node.voice import Voice
 from embodied.robot.admission import BASE
-from embodied.robot.codec import encode
 from embodied.robot.decisions import Begin, Brake, Effect, End, GoOn, Heard, Hold, Note, Sensed, Tell, Velocity
-from embodied.robot.errors import Malformed
 from embodied.robot.factsheet import Factsheet
 from embodied.robot.guarded import Guarded
 from embodied.robot.lifecycle import Ended
 from embodied.robot.motion import Reach
-from embodied.robot.properties import properties
-from embodied.robot.reports import Diagnostic, Happening
 from embodied.robot.settings import GuardSettings
-from embodied.robot.topics import DELIVERY, Channel, read_topic, robot_subscriptions, robot_topic
-from embodied.robot.vocabulary import MS, SECOND, Level, Reason
+from embodied.robot.vocabulary import MS, SECOND, Reason
 from streams.clock import Clock
-from streams.errors import VisavisError
 
 STEP = 20 * MS
-LATE = 200 * MS  # ns after which motor controllers stop by themselves
 REST_WITHIN = 2 * SECOND
 CLOSE_WITHIN = 2 * SECOND
-EVENTS_WAIT = 10 * SECOND
-"""For the broker; after that they are no news."""
 
 
 class DriverFailed(BodyError):
@@ -85,29 +76,23 @@ class RobotNode:
             factsheet = structs.replace(factsheet, boot=hashlib.sha256(b"boot" + secret).hexdigest()[:12])
         self.factsheet, self.fleet, self.robot = factsheet, fleet, robot
         self.sensed, self.driven = Sensed(), Velocity()
-        self.told: dict[Channel, Any] = {}
         self.guarded = Guarded(factsheet, fleet=fleet, robot=robot, secret=secret, settings=settings, reach=reach)
         self._driver, self._clock, self._audit, self._stepped = driver, clock, audit, stepped
         self.unclosed = ""
         self._complaints = Complaints()
         self._tasks = Tasks(driver, self._progressed, self._finished, self._wrong)
         self._senses = senses
-        self._channels = Channels(factsheet, fleet, robot, driver)
         self._effects: deque[Effect] = deque()
         self._doing = self._leaving = False
         self._failure: DriverFailed | GuardsFailed | None = None
-        self._last_words: list[Tell] = []
-        self._late = self._late_most = self._unsaid = 0
-        self._diag_due = self._gave = 0
-        self._trouble_due: dict[str, int] = {}
+        self._gave = 0
         self._posed: dict[str, float] = {}
         self._group: asyncio.TaskGroup | None = None
-        self._will = self.guarded.will()
-        will = self._outgoing(self._will)
-        self.link = Link(
-            dial, clock, receive=self._receive, subscriptions=robot_subscriptions(fleet, robot), will=will,
-            hello=self._hello, goodbye=self._goodbye, name=robot,
-        )  # fmt: skip
+        self._voice = Voice(
+            dial, clock, fleet=fleet, robot=robot, will=self.guarded.will(), receive=self._receive, hello=self._hello
+        )
+        self.link, self.told = self._voice.link, self._voice.told
+        self._reporting = Reporting(self._voice, self._complaints, clock, factsheet, driver, fleet=fleet, robot=robot)
 
     async def run(self) -> None:
         """Be the robot until cancelled; then come to rest, say goodbye and close the driver, within some five seconds.
@@ -120,7 +105,7 @@ class RobotNode:
             async with asyncio.TaskGroup() as group:
                 self._group = group
                 link = group.create_task(self.link.run(), name="link")
-                around = [link, *(group.create_task(self._sense(each), name="sense") for each in self._senses)]
+                senses = [group.create_task(self._reporting.sense(each), name="sense") for each in self._senses]
                 try:
                     await self._control(link)
                 except BodyError:
@@ -129,7 +114,7 @@ class RobotNode:
                     raise self._broke("the control loop", error) from error
                 finally:
                     await self._leave()
-                    for task in around:
+                    for task in (link, *senses):
                         task.cancel()
         except BaseExceptionGroup as several:
             raise next((e for e in several.exceptions if isinstance(e, BodyError)), several.exceptions[0]) from several
@@ -139,9 +124,7 @@ class RobotNode:
     async def _control(self, link: asyncio.Task[None]) -> None:
         due = self._clock.now()
         while not link.done():  # what it raised ends the group; it has no business to end otherwise
-            late = self._clock.now() - due
-            self._late_most = max(self._late_most, late)
-            self._late += late > LATE
+            self._reporting.step(self._clock.now() - due)
             await self._step()
             self._stepped()
             due += STEP * max(1, -(-(self._clock.now() + 1 - due) // STEP))  # the next on the grid: none is made up for
@@ -155,32 +138,15 @@ class RobotNode:
         except Exception as error:
             raise self._failed("sense", error) from error
         for fault in faults:
-            self._trouble(fault, f"a sensor gave what is no number: {fault}", now)
+            self._reporting.trouble(fault, f"a sensor gave what is no number: {fault}", now)
         self._ask(lambda: self.guarded.sense(self.sensed, now))
         self._ask(lambda: self.guarded.tick(now))
         self._tasks.inform(self.sensed, now)
         await asyncio.sleep(0)  # the tasks take their step, so that their wishes are of now
         self._move()
-        self._report(now)
+        self._reporting.report(self.sensed, now, tasks=len(self._tasks), parts=(self._driver, self._audit))
         if self._failure is not None:
             raise self._failure
-
-    def _report(self, now: int) -> None:
-        """Telemetry, and once a second how the parts are: an error there is told, and stops nothing."""
-        try:
-            if self.link.connected:
-                self._tell_all(self._channels.told(self.sensed, now))
-            if now >= self._diag_due:
-                self._diag_due = now + SECOND
-                self._diagnose()
-        except Exception as error:  # noqa: BLE001 - a driver's `channels` or `diagnose`
-            self._complaints.tell("where the driver reports", error, now)
-            self._trouble("report", f"the driver failed where it reports: {named(error)}", now)
-
-    def _trouble(self, kind: str, detail: str, now: int) -> None:
-        if now >= self._trouble_due.get(kind.partition(":")[0], 0):
-            self._trouble_due[kind.partition(":")[0]] = now + SECOND
-            self._event("warning", detail)
 
     def _move(self) -> None:
         """What is wished, held back by the guards, to the motors."""
@@ -198,16 +164,6 @@ class RobotNode:
             self._driver.actuate(self.driven, self._posed, now)
         except Exception as error:
             raise self._failed("actuate", error) from error
-
-    async def _sense(self, sense: Sense) -> None:
-        def publish(channel: str, values: Mapping[str, Any]) -> None:
-            if self.link.connected:
-                self._tell(self._channels.values(channel, values, self._clock.now()))
-
-        try:
-            await sense.run(publish, self._clock)
-        except VisavisError as error:
-            self._event("warning", f"a sense is gone: {error}")
 
     # --- effects, first come first served
 
@@ -232,7 +188,7 @@ class RobotNode:
     def _one(self, effect: Effect) -> None:
         match effect:
             case Tell():
-                self._tell(effect)
+                self._voice.tell(effect)
             case Begin():
                 if self._group is not None:
                     self._tasks.begin(effect, self._group)
@@ -260,7 +216,7 @@ class RobotNode:
 
     def _wrong(self, id: str, detail: str, error: Exception) -> None:
         self._complaints.tell("perform", error, self._clock.now())
-        self._event("urgent", detail, id)
+        self._voice.event("urgent", detail, id)
 
     # --- the network
 
@@ -276,61 +232,10 @@ class RobotNode:
             self._failure = self._failure or self._broke("the guards", error)
             return []
 
-    def _goodbye(self) -> list[Outgoing]:
-        return self._first(self._last_words)
-
     def _first(self, effects: Sequence[Effect]) -> list[Outgoing]:
         """Those to be told, for the link to send before all else; the others are done."""
-        tells = [each for each in effects if isinstance(each, Tell)]
         self._do([each for each in effects if not isinstance(each, Tell)])
-        for each in tells:
-            self._remember(each)
-        return [self._outgoing(each) for each in tells]
-
-    def _tell_all(self, tells: Iterable[Tell]) -> None:
-        for tell in tells:
-            self._tell(tell)
-
-    def _tell(self, tell: Tell) -> None:
-        if self._leaving and tell.topic == self._will.topic:
-            self._last_words = [tell]  # "offline" comes last, when it is
-            return
-        self._remember(tell)
-        try:
-            # What is retained is told anew after a reconnection: what was true meanwhile is not.
-            worth = EVENTS_WAIT if isinstance(tell.message, Happening) else None
-            self.link.send(self._outgoing(tell), keep=not tell.retain, valid_ns=worth)
-        except Malformed:
-            self._unsaid += 1  # a driver's number that is none: `diag` tells it
-
-    def _remember(self, tell: Tell) -> None:
-        topic = read_topic(tell.topic)
-        if topic is not None and topic.who == self.robot and topic.channel != "telemetry":
-            self.told[topic.channel] = tell.message
-
-    def _outgoing(self, tell: Tell) -> Outgoing:
-        topic = read_topic(tell.topic)
-        of_it = properties(topic.channel, tell.message) if topic is not None else None
-        return Outgoing(tell.topic, encode(tell.message), tell.qos, tell.retain, of_it)
-
-    def _event(self, level: Level, detail: str, id: str = "") -> None:
-        happening = Happening("fault", level, self._clock.now() // MS, "driver", "hardware", one_line(detail), id)
-        way = DELIVERY["event"]
-        self._tell(Tell(robot_topic(self.fleet, self.robot, "event", "fault"), happening, way.qos, way.retain))
-
-    def _diagnose(self) -> None:
-        late, count = self._late_most / MS, self._late
-        self._late_most = 0
-        loop = Diagnostic(
-            "loop", 1 if late > LATE / MS else 0, f"late by {late:.0f} ms" if late > LATE / MS else "in time",
-            {"late_ms": round(late, 1), "late_times": count, "tasks": len(self._tasks), "unsaid": self._unsaid},
-        )  # fmt: skip
-        told = [loop]
-        parts: tuple[Any, ...] = (self._driver, self._audit)
-        for part in parts:
-            if isinstance(part, Diagnosed):
-                told.extend(part.diagnose())
-        self._tell(Tell(robot_topic(self.fleet, self.robot, "diag"), told, 0))
+        return self._voice.first([each for each in effects if isinstance(each, Tell)])
 
     # --- the end
 
@@ -363,15 +268,19 @@ class RobotNode:
     def _part(self, now: int) -> None:
         """The last words, as far as the guards can still say some. Each step by itself: none may keep the next away."""
         failure = self._failure
-        self._last_words = [self._will]  # "lost", unless "offline" can be said
         if failure is not None:
-            self._quietly(lambda: self._event("fatal", str(failure)))
+            self._quietly(lambda: self._voice.event("fatal", str(failure)))
             self._quietly(lambda: self._do(self.guarded.stop("its own driver failed", now)))
-            self._leaving = True
+            self._leave_off()
         else:
-            self._leaving = True
+            self._leave_off()
             self._quietly(lambda: self._do(self.guarded.goodbye(now)))
         self._quietly(self._tasks.end_all)
+
+    def _leave_off(self) -> None:
+        """From now on nothing is heard, and of presence only the last word counts."""
+        self._leaving = True
+        self._voice.leave()
 
     def _quietly(self, act: Callable[[], None]) -> None:
         try:
@@ -398,4 +307,4 @@ class RobotNode:
             self._complaints.tell("close", error, self._clock.now())
         said = f"robot {self.robot}: its driver could not be closed ({self.unclosed})."
         self._complaints.say(said)
-        self._quietly(lambda: self._event("critical", said))
+        self._quietly(lambda: self._voice.event("critical", said))
