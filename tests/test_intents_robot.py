@@ -6,6 +6,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from policies.motions import other_way
+from policies.numbers import spell
 from policies.scene import Done
 from streams.topics import FEEDBACK, PERCEPT
 from streams.types import (
@@ -14,6 +15,7 @@ from streams.types import (
     BodyState,
     Command,
     Fault,
+    Halt,
     Manner,
     Offer,
     Offered,
@@ -160,3 +162,25 @@ def test_what_many_robots_can_do_is_told_briefly_and_only_in_words() -> None:
     (said,) = [each.text for each in talk.person("what can you do") if isinstance(each, Say)]
     told = said.partition("The robot ")[2]
     assert told == "can arm spin up, do thing a, do thing b, do thing c, do thing d, and more."
+
+
+def test_every_number_is_read_back_before_the_motion() -> None:
+    for n in (*range(1, 13), 20):
+        for verb, said in (
+            (f"go forward {spell(n)} meters", "Going forward"),
+            (f"turn left {5 * n} degrees", "Turning"),
+        ):
+            talk = Talk()
+            first, second = talk.person(verb)
+            assert isinstance(first, Say) and first.text.startswith(said) and isinstance(second, Command)
+            number = n if "meters" in verb else 5 * n
+            assert f" {spell(number)} " in first.text, first.text
+    talk = Talk()
+    assert talk.person("go forward half a meter")[0] == Say("Going forward half a metre.", turn=1, id=1)
+
+
+def test_a_person_who_objects_to_what_was_read_back_stops_it() -> None:
+    talk = Talk()
+    offered(talk)
+    talk.person("go forward two meters")
+    assert [type(each) for each in talk.person("no")] == [Halt, Say]
