@@ -454,3 +454,11 @@ def test_what_is_missing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(DependencyMissing, match=r"visavis\[lerobot\]"):
         LeRobotPolicy(described(tmp_path), allow_remote=True)
+
+
+def test_the_example_of_the_documentation(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "lerobot.md").read_text()
+    begin = text.index('kind = "lerobot-policy-server"')
+    (tmp_path / "pick.toml").write_text(text[begin : text.index("```", begin)])
+    spec = Served.read(tmp_path / "pick.toml").spec()
+    assert spec.horizon == 82 and set(spec.observation) == {"observation.state", "observation.images.front"}

@@ -22,7 +22,8 @@ class RobotConfig(Struct, frozen=True, forbid_unknown_fields=True):
         that come with visavis, or has none: those of the robot itself are shown to people only
     halt: what "stop" does: "stop" ends all motion and lets the robot be used again; "estop" stays until it is reset
     skills: folders of policies of action chunks: each is one more thing that the first robot can do; or addresses of
-        servers that have one (wss://, or ws:// of this machine), if allow_remote_policy says that they are trusted
+        servers that have one (wss://, or ws:// of this machine), or files (*.toml) that describe one on LeRobot's own
+        server, if allow_remote_policy says that they are trusted
     camera, microphone, speaker: see, hear and speak through those of the first robot
     find_s: how long to look for a robot
     """

@@ -96,7 +96,7 @@ def _storage(blob: bytes) -> NDArray[Any]:
     _must(type(version) is int and version == _FORMAT, "a storage has another version")
     _must(type(system) is dict and system.get("little_endian") is True, "a storage is not little endian")
     kept, keys = pickles.next(), pickles.next()
-    _must(type(kept) is Kept and type(kept.key) is tuple and len(kept.key) == 6, "a storage is not described")
+    _must(type(kept) is Kept and len(kept.key) == 6, "a storage is not described")
     kind, named, key, _, count, view = kept.key
     _must(type(kind) is str and kind == "storage" and view is None, "a storage is not described")
     _must(type(named) is Named and type(key) is str and type(count) is int, "a storage is not described")

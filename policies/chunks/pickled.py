@@ -46,7 +46,7 @@ class Made(Struct, eq=False):
 class Kept(Struct, frozen=True, eq=False):
     """What is kept elsewhere, as `key` says ("persistent id")."""
 
-    key: Any
+    key: tuple[Any, ...]
 
 
 class Pickles:
@@ -204,7 +204,7 @@ class Pickles:
         made.state = state
 
     def _keep(self) -> None:
-        self._stack.append(Kept(self._tail(len(self._stack) - 1)[0]))
+        self._stack.append(Kept(self._pop(tuple)))
 
     def _memoize(self) -> None:
         self._memo[len(self._memo)] = self._stack[-1]
