@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -367,6 +368,14 @@ def test_a_policy_that_cannot_be_loaded_is_told_at_once(tmp_path: Path) -> None:
         LeRobotPolicy(described(tmp_path, port, policy='"none"'), allow_remote=True)
     with served("--load", "30") as (_, port), pytest.raises(RemoteRefused, match="no answer within 1 s"):
         LeRobotPolicy(described(tmp_path, port, load_s="1"), allow_remote=True)
+
+
+def test_a_port_that_says_nothing_is_not_waited_for(tmp_path: Path) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        with pytest.raises(RemoteRefused, match=r"no answer within 0\.5 s"):
+            LeRobotPolicy(described(tmp_path, mute.getsockname()[1], load_s="0.5"), allow_remote=True)
 
 
 def test_one_that_is_too_slow_is_not_waited_for(tmp_path: Path) -> None:

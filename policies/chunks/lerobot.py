@@ -7,10 +7,9 @@ does ends as a `ChunkRefused`, in bounded time, and the arm holds.
 
 import itertools
 import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from policies.chunks import lerobot_wire as wire
 from policies.chunks.description import ChunkSpec
@@ -18,15 +17,18 @@ from policies.chunks.errors import ChunkRefused
 from policies.chunks.lerobot_actions import most_bytes, read_chunk
 from policies.chunks.lerobot_file import Between, Served
 from policies.chunks.policy import Observation, Stitch
-from policies.chunks.remote import PAUSES_S, Address, RemoteRefused, in_a_loop
+from policies.chunks.remote import OPEN_S, PAUSES_S, Address, RemoteRefused, in_a_loop
 from policies.chunks.scaling import Floats
 from streams.errors import DependencyMissing
+
+T = TypeVar("T")
 
 
 class LeRobotPolicy:
     """`policies.chunks.policy.ChunkPolicy` of a policy that LeRobot's policy server loads and runs.
 
-    Made, used and closed off the event loop: each call blocks, `served.patience_s` at most (making it: `load_s`).
+    Made, used and closed off the event loop: each call blocks, `served.patience_s` at most and up to 0.5 s more of
+    waiting after failures in a row (making it: 5 s, and `load_s` for the policy).
 
     served: which policy, and where;  allow_remote: must be True. It says that somebody has decided to let this server
     move the robot. One client at a time: the server forgets the one before, and its policy.
@@ -64,7 +66,8 @@ class LeRobotPolicy:
         self._closed, self._lock = threading.Event(), threading.Lock()
         try:
             with self._lock:
-                self._attempt(served.load_s, None)
+                self._attempt(min(OPEN_S, served.load_s), self._greeted)
+                self._attempt(served.load_s, self._load)
         except ChunkRefused as error:
             self.close()
             raise RemoteRefused(str(error)) from error
@@ -82,7 +85,9 @@ class LeRobotPolicy:
         with self._lock:
             if self._misses and self._closed.wait(PAUSES_S[min(self._misses, len(PAUSES_S)) - 1]):
                 raise ChunkRefused("the connection to the policy server has been closed.")
-            return self._attempt(self._served.patience_s, (observation.t / 1e9, raw))
+            return self._attempt(
+                self._served.patience_s, lambda left: self._ask(self._awaited(left), observation.t / 1e9, raw)
+            )
 
     def close(self) -> None:
         """Let the connection go, and end a call under way. Idempotent."""
@@ -97,8 +102,8 @@ class LeRobotPolicy:
             ("grpc.use_local_subchannel_pool", 1),
             ("grpc.compression_enabled_algorithms_bitset", 1),  # none: small answers cannot become large
             ("grpc.max_receive_message_length", most_bytes(self._served.rows, len(self._spec.action.names)) + 64),
-            ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.min_reconnect_backoff_ms", 100),
-            ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000),
+            ("grpc.min_reconnect_backoff_ms", round(1000 * OPEN_S)),  # which is how long to wait for a connection
         ]  # fmt: skip
         host = f"[{to.host}]" if ":" in to.host else to.host
         if not to.secure:
@@ -111,13 +116,13 @@ class LeRobotPolicy:
 
     # --- one attempt, which is bounded by gRPC's deadlines
 
-    def _attempt(self, seconds: float, seen: tuple[float, dict[str, Any]] | None) -> Floats:
-        """Have the policy loaded, and ask it if something is `seen`. Raises `ChunkRefused` for whatever goes wrong."""
+    def _attempt(self, seconds: float, what: Callable[[float], T]) -> T:
+        """What `what` gives within `seconds`, which it is told. Raises `ChunkRefused` for whatever goes wrong."""
         if in_a_loop():
             raise ChunkRefused("a policy on a server is asked in a thread; in virtual time there is no server.")
         grpc = self._grpc
         try:
-            rows = self._ask(self._awaited(seconds), *seen) if seen else self._load(seconds)
+            found = what(seconds)
         except ChunkRefused as error:
             why, self._stale = str(error).rstrip("."), True
         except grpc.RpcError as error:
@@ -130,16 +135,14 @@ class LeRobotPolicy:
             why = " ".join(str(error).split())[:200] or "it was closed"
         else:
             self._misses = 0
-            return rows
+            return found
         self._misses += 1
         raise ChunkRefused(f"LeRobot's policy server {self._served.address}: {why}.")
 
-    def _load(self, seconds: float) -> Floats:
+    def _load(self, seconds: float) -> None:
         """At first: here one waits until the policy is there."""
-        left = self._greeted(seconds)
-        self._calls["SendPolicyInstructions"].future(self._setup, timeout=left).result()
+        self._calls["SendPolicyInstructions"].future(self._setup, timeout=seconds).result()
         self._lost = False
-        return np.empty((0, 0), np.float32)
 
     def _awaited(self, seconds: float) -> float:
         """Have the server ready for a question; what is left of `seconds`."""
