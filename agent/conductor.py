@@ -16,6 +16,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from agent.sparing import Sparing
 from policies.errors import PolicyError
 from policies.ports import Policy, Spontaneous, urgent
 from policies.reflex import Reflex
@@ -85,6 +86,7 @@ class Conductor:
         self._interrupted = False
         self._latest = -1
         self._spontaneous = policy if isinstance(policy, Spontaneous) else None
+        self._sparing = Sparing(policy)
         self._lane: Lane | None = None
 
     async def run(
@@ -121,10 +123,10 @@ class Conductor:
 
     @property
     def _deadline(self) -> int | None:
-        """What comes first: the turn-taker's deadline or the policy's."""
+        """What comes first: the turn-taker's deadline, that of what is spared, or the policy's."""
         over = self._told_ended and not self._replies  # nobody waits for the policy any more
         policy = None if self._spontaneous is None or over else self._spontaneous.deadline
-        return min((t for t in (self.turns.deadline, policy) if t is not None), default=None)
+        return min((t for t in (self.turns.deadline, self._sparing.deadline, policy) if t is not None), default=None)
 
     @property
     def _done(self) -> bool:
@@ -137,11 +139,15 @@ class Conductor:
         """Let replies run their next step before anything else is looked at: so it has the time of its cause."""
         if self._replies:
             await asyncio.sleep(0)
+        self._spare_no_more(self._sparing.answered())
 
     async def _expire(self, until: int) -> None:
         """Deal with every deadline up to `until`, in their order; at one instant the turn-taker comes first."""
         while (deadline := self._deadline) is not None and deadline <= until:
             self._now = max(self._now, deadline)
+            if deadline == self._sparing.deadline:
+                self._spare_no_more(self._sparing.end())
+                continue
             if deadline == self.turns.deadline:
                 self._decide(self.turns.expire(deadline))
             elif self._spontaneous is not None:
@@ -156,6 +162,7 @@ class Conductor:
         """The senses have ended."""
         self._told_ended = True
         self._now = max(self._now, now)
+        self._spare_no_more(self._sparing.end())
         self._decide([SensesEnded(), *self.turns.finish(self._now)])
 
     def _take(self, packet: Packet[Any]) -> None:
@@ -184,6 +191,7 @@ class Conductor:
                 self.turns.manner = manner
             case Fault(error=error) if error == INTERRUPTED:
                 self._interrupt()
+        self._spare_no_more(self._sparing.over(packet.data))
         self._observe(packet)
         self._offer_floor()
 
@@ -209,12 +217,14 @@ class Conductor:
         """The reflex: no model is asked. The body stops first, then the voice."""
         decisions = self.turns.stop(segment, self._now)
         self._act(Halt(word, latch=latch))
+        self._spare_no_more(self._sparing.end())
         self._decide(decisions)
 
     def _interrupt(self) -> None:
         """Whoever ended the session has waited: what is being said and done ends here, and no reply begins any more."""
         self._interrupted = True
         self._act(Halt("interrupted"))
+        self._spare_no_more(self._sparing.end())
         self._cut(self._latest, "interrupted")
 
     # --- output
@@ -222,13 +232,14 @@ class Conductor:
     def _decide(self, decisions: Sequence[Decision]) -> None:
         for decision in decisions:
             self.policy.observe(_logical(self._publisher.publish(TURN, self._now, decision)))
+            self._spare_no_more(self._sparing.over(decision))
             match decision:
                 case OverlapPaused(turn=turn):
                     self._act(Pause(turn))
                 case OverlapResumed(turn=turn):
                     self._act(Resume(turn))
                 case OverlapCut(turn=turn, reason=reason):
-                    self._cut(turn, reason)
+                    self._cut(turn, reason, moving=self._sparing.begin(decision, self._now))
                 case TurnCommitted():
                     self._reply(decision)
                 case TurnOpened() | TurnWaiting() | TurnDropped() | SensesEnded():
@@ -241,11 +252,19 @@ class Conductor:
     def _act(self, action: Action) -> None:
         self._observe(_logical(self._publisher.publish(ACTION, self._now, action)))
 
-    def _cut(self, turn: int, reason: str) -> None:
-        """Cancel the replies, then fence their turns at the body: nothing of them is heard or moves from here on."""
+    def _spare_no_more(self, cut: OverlapCut | None) -> None:
+        """What moves because of the turn that was cut ends as it declared."""
+        if cut is not None:
+            self._act(Hush(cut.turn, cut.reason))
+
+    def _cut(self, turn: int, reason: str, *, moving: bool = False) -> None:
+        """Cancel the replies, then fence their turns at the body: nothing of them is heard or moves from here on.
+
+        moving: what moves goes on for now (`agent.sparing`)
+        """
         for number in [number for number in self._replies if number <= turn]:
             self._replies.pop(number).cancel()
-        self._act(Hush(turn, reason))
+        self._act(Hush(turn, reason, moving))
 
     def _reply(self, turn: TurnCommitted) -> None:
         if self._interrupted:

@@ -130,7 +130,7 @@ class Body:
     def _take(self, action: Action, group: asyncio.TaskGroup, publisher: Publisher, clock: Clock) -> None:
         match action:
             case Hush():
-                self._cut(action.turn, action.reason)
+                self._cut(action.turn, action.reason, moving=action.moving)
             case Pause():
                 for actuator in self.actuators:
                     actuator.pause(action.turn)
@@ -160,13 +160,16 @@ class Body:
             case _:
                 assert_never(action)
 
-    def _cut(self, turn: int, reason: str) -> None:
+    def _cut(self, turn: int, reason: str, *, moving: bool) -> None:
         self.fence = max(self.fence, turn)
         for actuator in self.actuators:
-            actuator.cut(turn)
+            if not (moving and Command in actuator.accepts):
+                actuator.cut(turn)
         for running in self._running:
             action = running.action
-            if not isinstance(action, Say) and action.turn <= turn and action.on_cut == "cancel":
+            if isinstance(action, Say) or (moving and isinstance(action, Command)):
+                continue
+            if action.turn <= turn and action.on_cut == "cancel":
                 running.end(reason or "its turn was cut")
 
     def _begin(self, action: Task, group: asyncio.TaskGroup, publisher: Publisher, clock: Clock) -> None:

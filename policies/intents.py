@@ -21,6 +21,7 @@ from policies.reflex import Reflex, find_stop, stop_words
 from policies.scene import MS, Done, Scene, Snapshot, Spoken
 from policies.sentences import Sentences, Understood
 from policies.splitting import Part, allowed, split
+from policies.templates import normalise
 from policies.troubles import Troubles
 from streams.packet import Packet
 from streams.types import (
@@ -99,6 +100,7 @@ class IntentsPolicy:
         self._scene = Scene()
         words = stop_words(sentences.language) if config.stop_words is None else config.stop_words
         self._stop_words = words
+        self._ways = sentences.nearly("other_way")
         self._asked: _Asked | None = None
         self._missed = 0
         self._notices: list[str] = []
@@ -153,6 +155,13 @@ class IntentsPolicy:
         if asked is None or self._expired(asked, turn, self.scene) or not self.plainly(turn):
             self._asked = None
         return self._asked is not None
+
+    def redirects(self, text: str) -> bool:
+        """As in `Redirecting`: "no the other", while one motion is under way that has another way."""
+        if normalise(text) not in self._ways:
+            return False
+        running = [each for each in self.scene.running if each.kind == "Command"]
+        return len(running) == 1 and other_way(running[0]) is not None
 
     def leave(self, number: int, *, alone: bool = True) -> None:
         """Somebody else tells what became of action `number`; with `alone` False this policy does after all."""

@@ -47,6 +47,15 @@ def urgent(policy: Policy) -> bool:
 
 
 @runtime_checkable
+class Redirecting(Protocol):
+    """A policy that sends what moves another way, in the first step of its reply."""
+
+    def redirects(self, text: str) -> bool:
+        """Whether somebody who has said `text` so far does nothing else than send the one thing that moves another
+        way. Never of a stop, and not of what may still become something else."""
+
+
+@runtime_checkable
 class Spontaneous(Protocol):
     """A policy that may act outside its turns (drafts, backchannels) and has a deadline."""
 

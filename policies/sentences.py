@@ -6,6 +6,7 @@ one is in docs/intents.md. Knows nothing of what an intent does.
 """
 
 import hashlib
+import itertools
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
@@ -14,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import hassil
+from hassil.sample import sample_expression
 from msgspec import Struct
 
 from policies.errors import SentencesError
 from policies.tables import Intent, Range, Tables, Values, check, read
-from policies.templates import expression, first_word, first_words, literal, normalise
+from policies.templates import expression, first_word, first_words, literal, normalise, references
 from policies.twins import rules, twins
+
+SAMPLES = 1000
+"""Of one template: more variations than these are not looked at."""
 
 
 class Understood(Struct, frozen=True):
@@ -118,6 +123,19 @@ class Sentences:
         """Whether any sentence begins with `word`: much quicker to know than what a text means."""
         first = first_word(word)
         return first in self._firsts or ("#" in self._firsts and first == "a")
+
+    def nearly(self, does: str) -> frozenset[str]:
+        """The sentences with the behaviour `does`, and what lacks only the last of their three words or more; as
+        `normalise` writes them. Of templates without lists and rules."""
+        found: set[str] = set()
+        for intent in self.intents.values():
+            for template in intent.sentences if intent.does == does and not intent.twin else ():
+                if next(references(template), None) is None:
+                    for text in itertools.islice(sample_expression(expression(literal(template))), SAMPLES):
+                        words = normalise(text).split()
+                        found.add(" ".join(words))
+                        found |= {" ".join(words[:-1])} if len(words) > 2 else set()
+        return frozenset(found)
 
     def grammar(self, stop_words: Sequence[str] | None = None, backchannels: Sequence[str] | None = None) -> str:
         """The same sentences as one JSGF text: see `policies.grammar.compile_grammar`."""

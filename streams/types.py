@@ -380,10 +380,14 @@ class Resume(Struct, frozen=True, tag=True):
 
 
 class Hush(Struct, frozen=True, tag=True):
-    """Cut: nothing of any turn up to and including `turn` may be heard or, if it declared so, move anything again."""
+    """Cut: nothing of any turn up to and including `turn` may be heard or, if it declared so, move anything again.
+
+    moving: what moves already goes on for now, for it is about to be sent another way; another `Hush` follows in 0.8 s
+    """
 
     turn: int
     reason: str = ""
+    moving: bool = False
 
 
 class Call(Struct, frozen=True, tag=True):
