@@ -5,7 +5,6 @@ import pickle
 import random
 import struct
 import sys
-import threading
 import time
 import tracemalloc
 import types
@@ -272,7 +271,6 @@ def test_damaged_answers(name: str) -> None:
         longest = max(longest, time.thread_time() - began)
     assert refused > 2500 and read > 100  # a number with another last digit is still a number
     assert longest < 1
-    assert threading.active_count() < 50
 
 
 def test_bytes_at_random_are_refused() -> None:
