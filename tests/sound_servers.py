@@ -175,11 +175,15 @@ class SoundServer:
 
 
 class RtspServer(SoundServer):
-    """RTSP with RTP between its lines (TCP): 16-bit PCM, 16 kHz. lose: numbers of packets that are left out"""
+    """RTSP with RTP between its lines (TCP): 16-bit PCM, 16 kHz, beside a video that nobody should ask for.
+
+    lose: numbers of packets that are left out;  asked: methods so far
+    """
 
     def __init__(self, now: Callable[[], int], lose: range = range(0)) -> None:
         super().__init__(now)
         self._lose = lose
+        self.asked: list[str] = []
 
     @property
     def address(self) -> str:
@@ -188,6 +192,7 @@ class RtspServer(SoundServer):
     def _answer(self, client: socket.socket) -> None:
         sdp = (
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=ear\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\n"
+            "m=video 0 RTP/AVP 97\r\na=rtpmap:97 H264/90000\r\na=control:track0\r\n"
             "m=audio 0 RTP/AVP 96\r\na=rtpmap:96 L16/16000/1\r\na=control:track1\r\n"
         )
         told = {
@@ -201,6 +206,8 @@ class RtspServer(SoundServer):
             method = lines.readline().split(b" ")[0].decode()
             headers = dict(iter(lambda: lines.readline().strip().split(b": ", 1), [b""]))
             head, body = told.get(method, ("", ""))
+            if method:
+                self.asked.append(method)
             sequence = headers.get(b"CSeq", b"0").decode()
             client.sendall(
                 f"RTSP/1.0 200 OK\r\nCSeq: {sequence}\r\n{head}Content-Length: {len(body)}\r\n\r\n{body}".encode()

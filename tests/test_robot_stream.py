@@ -133,7 +133,7 @@ def test_packets_that_are_lost_are_a_jump_of_the_count_and_told() -> None:
                 assert "1600 samples" in heard.told(Fault)[0].message and heard.microphone.lost == 1600
                 audio = [packet.data for packet in heard.audio()]
                 jumps = [b.start - a.start - len(a.samples) for a, b in itertools.pairwise(audio)]
-                assert max(jumps) == 1600
+                assert max(jumps) == 1600 and server.asked.count("SETUP") == 1
                 heard.whole()
 
     run(main(), virtual=False)

@@ -28,6 +28,7 @@ FORMATS = "wav,w64,aiff,au,caf,s16be,ogg,flac,mp3,aac,amr,matroska,webm,mpegts,r
 OPTIONS = {
     "protocol_whitelist": PROTOCOLS, "format_whitelist": FORMATS, "rtsp_transport": "tcp", "fflags": "nobuffer",
     "probesize": "8192", "analyzeduration": "200000", "seekable": "0", "icy": "0", "max_size": "1024",
+    "allowed_media_types": "audio",
 }  # fmt: skip
 LEAST = 160
 """Samples of a block, except where the sound breaks off; what is missing is counted in so many."""
