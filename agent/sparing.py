@@ -2,8 +2,8 @@
 
 "No, the other way" over the agent's voice interrupts it some words before it is understood. To end the motion there
 would bring the robot to rest, and then turn it round: a jerk, and half a second lost. So a motion goes on while, and
-only while, the words so far leave no doubt; they are the beginning of nothing else, and not of a stop. No longer than
-`MOST_NS`, in any case.
+only while, what was said so far is the beginning of that and of nothing else, and not of a stop; and no longer than
+the bounds below.
 docs/decisions/0017-the-other-way.md
 """
 
@@ -11,8 +11,10 @@ from policies.ports import Policy, Redirecting
 from streams.clock import MS
 from streams.types import OverlapCut, TurnCommitted, TurnDropped, Words
 
-MOST_NS = 800 * MS
-"""How long an interruption that sounds like another way spares what moves: at 0.5 m/s, 0.4 m."""
+BEGUN_NS = 700 * MS
+"""How long an interruption that begins like another way spares what moves: at 0.5 m/s, 0.35 m."""
+WHOLE_NS = 1300 * MS
+"""The same, from the interruption on, once the whole sentence was heard and its turn waits for its end: 0.65 m."""
 
 
 class Sparing:
@@ -22,15 +24,18 @@ class Sparing:
         self.deadline: int | None = None
         self._policy = policy if isinstance(policy, Redirecting) else None
         self._cut: OverlapCut | None = None
+        self._begun = 0
         self._answered = False
 
     def begin(self, cut: OverlapCut, now: int) -> bool:
         """The agent was cut `now`: may what moves go on for a moment?"""
-        if cut.reason != "interruption" or self._policy is None or not self._policy.redirects(cut.text):
+        known = self._policy.redirects(cut.text) if self._policy is not None and cut.reason == "interruption" else ""
+        if not known:
             return False
-        if self._cut is None:  # else the bound stays that of the first
-            self.deadline = now + MOST_NS
+        if self._cut is None:  # else the bounds stay those of the first
+            self._begun = now
         self._cut, self._answered = cut, False
+        self.deadline = self._begun + (WHOLE_NS if known == "whole" else BEGUN_NS)
         return True
 
     def over(self, data: object) -> OverlapCut | None:
@@ -38,8 +43,11 @@ class Sparing:
         if self._cut is None or self._policy is None:
             return None
         match data:
-            case Words(text=text) if not self._policy.redirects(text):
-                return self.end()
+            case Words(text=text):
+                known = self._policy.redirects(text)
+                if not known:
+                    return self.end()
+                self.deadline = self._begun + (WHOLE_NS if known == "whole" else BEGUN_NS)
             case TurnDropped(turn=turn) if turn == self._cut.by_turn:
                 return self.end()
             case TurnCommitted(turn=turn):

@@ -100,7 +100,7 @@ class IntentsPolicy:
         self._scene = Scene()
         words = stop_words(sentences.language) if config.stop_words is None else config.stop_words
         self._stop_words = words
-        self._ways = sentences.nearly("other_way")
+        self._ways = sentences.begun("other_way")
         self._asked: _Asked | None = None
         self._missed = 0
         self._notices: list[str] = []
@@ -156,12 +156,15 @@ class IntentsPolicy:
             self._asked = None
         return self._asked is not None
 
-    def redirects(self, text: str) -> bool:
+    def redirects(self, text: str) -> Literal["", "begins", "whole"]:
         """As in `Redirecting`: "no the other", while one motion is under way that has another way."""
-        if normalise(text) not in self._ways:
-            return False
+        whole = self._ways.get(normalise(text))
+        if whole is None:
+            return ""
         running = [each for each in self.scene.running if each.kind == "Command"]
-        return len(running) == 1 and other_way(running[0]) is not None
+        if len(running) != 1 or other_way(running[0]) is None:
+            return ""
+        return "whole" if whole else "begins"
 
     def leave(self, number: int, *, alone: bool = True) -> None:
         """Somebody else tells what became of action `number`; with `alone` False this policy does after all."""

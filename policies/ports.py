@@ -1,7 +1,7 @@
 """The ports of a policy: what decides what the agent does with its turn, and what it may do between turns."""
 
 from collections.abc import AsyncGenerator, Sequence
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from streams.packet import Packet
 from streams.types import Action, TurnCommitted
@@ -50,9 +50,12 @@ def urgent(policy: Policy) -> bool:
 class Redirecting(Protocol):
     """A policy that sends what moves another way, in the first step of its reply."""
 
-    def redirects(self, text: str) -> bool:
-        """Whether somebody who has said `text` so far does nothing else than send the one thing that moves another
-        way. Never of a stop, and not of what may still become something else."""
+    def redirects(self, text: str) -> Literal["", "begins", "whole"]:
+        """Whether somebody who has said `text` so far sends the one thing that moves another way, or begins to.
+
+        Never of a stop, nor of what is as likely to become something else.
+        """
+        ...
 
 
 @runtime_checkable

@@ -124,24 +124,37 @@ class Sentences:
         first = first_word(word)
         return first in self._firsts or ("#" in self._firsts and first == "a")
 
-    def nearly(self, does: str) -> frozenset[str]:
-        """The sentences with the behaviour `does`, and what lacks only the last of their three words or more; as
-        `normalise` writes them. Of templates without lists and rules."""
-        found: set[str] = set()
+    def begun(self, does: str) -> dict[str, bool]:
+        """What a person has said so far who says a sentence with the behaviour `does`, and whether that is all of it.
+
+        Two words or more, of which the last is beyond what may be left out before ("no the" of "[no] the other way",
+        not "wait no"), as `normalise` writes them. Of templates without lists and rules.
+        """
+        found: dict[str, bool] = {}
         for intent in self.intents.values():
             for template in intent.sentences if intent.does == does and not intent.twin else ():
                 if next(references(template), None) is None:
-                    for text in itertools.islice(sample_expression(expression(literal(template))), SAMPLES):
+                    part = expression(literal(template))
+                    cores = [normalise(text).split() for text in sample_expression(part, skip_optionals=True)]
+                    for text in itertools.islice(sample_expression(part), SAMPLES):
                         words = normalise(text).split()
-                        found.add(" ".join(words))
-                        found |= {" ".join(words[:-1])} if len(words) > 2 else set()
-        return frozenset(found)
+                        begins = min(_place(core, words) for core in cores)
+                        for count in range(max(2, begins + 1), len(words)):
+                            found.setdefault(" ".join(words[:count]), False)
+                        found[" ".join(words)] = True
+        return found
 
     def grammar(self, stop_words: Sequence[str] | None = None, backchannels: Sequence[str] | None = None) -> str:
         """The same sentences as one JSGF text: see `policies.grammar.compile_grammar`."""
         from policies.grammar import compile_grammar  # noqa: PLC0415 - it needs this class
 
         return compile_grammar(self, stop_words, backchannels)
+
+
+def _place(core: Sequence[str], words: Sequence[str]) -> int:
+    """Where in `words` `core` begins; behind them if it does not."""
+    places = (at for at in range(len(words)) if list(words[at : at + len(core)]) == list(core))
+    return next(places, len(words))
 
 
 def _table(path: Traversable, name: str) -> Tables:
