@@ -382,7 +382,7 @@ class Resume(Struct, frozen=True, tag=True):
 class Hush(Struct, frozen=True, tag=True):
     """Cut: nothing of any turn up to and including `turn` may be heard or, if it declared so, move anything again.
 
-    moving: what moves already goes on for now, for it is about to be sent another way; another `Hush` follows within 1.3 s
+    moving: what moves already goes on for now, for it is about to be sent another way; another `Hush` follows in 1.3 s
     """
 
     turn: int
