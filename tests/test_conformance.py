@@ -31,9 +31,9 @@ from embodied.link.mqtt import dial
 from embodied.link.port import Message
 from embodied.robot.codec import encode
 from embodied.robot.factsheet import Capability, Factsheet, JointLimits, Limits
-from embodied.robot.reports import Odometry
+from embodied.robot.reports import Odometry, Status
 from embodied.robot.topics import robot_topic
-from embodied.robot.vocabulary import MS
+from embodied.robot.vocabulary import MS, State
 from streams import clock
 from streams.clock import Clock
 from streams.errors import VisavisError
@@ -247,6 +247,32 @@ def test_a_way_is_measured_from_the_place_before() -> None:
 
     clock.run(main(), virtual=True)
     assert bound(0.5, 0.5, 3.0) == pytest.approx(0.5 * 0.6 + 0.25 / 6 + 0.05)
+
+
+def test_a_diary_finds_statuses_by_their_id_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.robots.conformance.diary.KEPT", 4)
+
+    async def main() -> None:
+        time = Clock()
+        diary = Diary(ROBOT, "a", time)
+        states: list[State] = ["accepted", "running", "running", "succeeded"]
+        for n, state in enumerate(states):
+            for _ in range(2 if n == 1 else 1):  # the second one came twice
+                body = encode(Status("c1", "lamp", state, n, n * 100))
+                diary.write(Message(robot_topic(FLEET, ROBOT, "status"), body))
+            await time.sleep_until(time.now() + 100 * MS)
+        assert [each.seq for each in diary.statuses("c1")] == [1, 2, 3]  # the first is forgotten
+        assert [each.seq for each in diary.statuses("c1", 200 * MS)] == [2, 3]
+        assert [(t, each.seq) for t, each in diary.since(100 * MS, Status)] == [
+            (100 * MS, 1), (100 * MS, 1), (200 * MS, 2), (300 * MS, 3)
+        ]  # fmt: skip
+        for n in range(4):
+            diary.write(Message(robot_topic(FLEET, ROBOT, "status"), encode(Status("c2", "lamp", "running", 9 + n, 0))))
+        assert diary.statuses("c1") == []
+        assert len(diary.statuses("c2")) == 4
+        assert diary._statuses.keys() == {"c2"}
+
+    clock.run(main(), virtual=True)
 
 
 def test_what_a_robot_is_asked_to_do_is_within_its_limits() -> None:
