@@ -29,7 +29,7 @@ def number_of(picture: Pixels) -> int:
 class MjpegCamera:
     """Serves `draw(0)`, `draw(1)`, ... at `hz` to every client, on a free port of this machine.
 
-    Use as a context manager. drawn: pictures so far
+    Use as a context manager. drawn: pictures so far;  asked: how often somebody has connected
     """
 
     def __init__(self, hz: float = 30.0, draw: Callable[[int], Pixels] = numbered) -> None:
@@ -42,7 +42,7 @@ class MjpegCamera:
         self._threads: list[threading.Thread] = []
         self._listener: socket.socket | None = None
         self._port = 0
-        self.drawn = 0
+        self.drawn = self.asked = 0
 
     @property
     def address(self) -> str:
@@ -100,6 +100,7 @@ class MjpegCamera:
                 client, _ = listener.accept()
             except OSError:
                 return
+            self.asked += 1
             self._clients.append(client)
             self._spawn(self._serve, client)
 
@@ -116,5 +117,27 @@ class MjpegCamera:
                 self.drawn += 1
                 part = b"Content-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(data)
                 client.sendall(BOUNDARY + part + data.tobytes() + b"\r\n")
+        except OSError:
+            pass
+
+
+class PlayList(MjpegCamera):
+    """No camera, but a list (HLS) of what is to be read at other addresses."""
+
+    def __init__(self, *addresses: str) -> None:
+        super().__init__()
+        parts = "".join(f"#EXTINF:1,\n{address}\n" for address in addresses)
+        self._text = f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n{parts}#EXT-X-ENDLIST\n".encode()
+
+    @property
+    def address(self) -> str:
+        return f"{super().address}/live.m3u8"
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            client.recv(4096)
+            head = b"HTTP/1.0 200 OK\r\nContent-Type: application/vnd.apple.mpegurl\r\nContent-Length: %d\r\n\r\n"
+            client.sendall(head % len(self._text) + self._text)
+            client.close()
         except OSError:
             pass

@@ -20,7 +20,7 @@ from streams.pictures import decompress
 from streams.ports import Source
 from streams.topics import FEEDBACK, IMAGE
 from streams.types import Fault, Gauge, Recovered
-from tests.cameras import MjpegCamera, number_of, numbered
+from tests.cameras import MjpegCamera, PlayList, number_of, numbered
 
 pytest.importorskip("cv2", reason="needs OpenCV: pip install 'visavis[vision]'")
 
@@ -209,6 +209,19 @@ def test_a_server_that_never_answers_is_refused_in_time() -> None:
                 async with Camera(CameraConfig(server.address, open_ms=300, read_ms=300)):
                     pass
             assert asyncio.get_running_loop().time() - begin < 5
+
+    run(main())
+
+
+def test_a_play_list_leads_nowhere() -> None:
+    """An address may come from a robot, which must not choose whom this machine talks with."""
+
+    async def main() -> None:
+        with MjpegCamera() as other, PlayList(f"{other.address}/part.ts") as listed:
+            with pytest.raises(SourceError, match="cannot open the camera"):
+                async with Camera(CameraConfig(listed.address, open_ms=2000, read_ms=500)):
+                    pass
+            assert listed.asked and not other.asked
 
     run(main())
 
