@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta, Struct
+from numpy.typing import NDArray
 
 from streams import onnx
 from streams.audio.blocks import RATE, SAMPLE, Blocks
@@ -33,12 +34,15 @@ class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
     threshold_off: probability below which a hop is silent; between the two, things stay as they are
     min_speech_ms: voiced this long before a segment opens (at least two hops, so that a click opens none)
     min_silence_ms: silent this long before a segment closes; short, because patience is the turn-taker's
+    refresh_ms: when nobody has spoken for so long, and again after as long, Silero forgets what is older than half of
+        it, for else it goes deaf; 0 = never
     """
 
     threshold: Probability = 0.5
     threshold_off: Probability = 0.35
     min_speech_ms: Annotated[int, Meta(ge=0, le=10_000)] = 64
     min_silence_ms: Annotated[int, Meta(ge=0, le=10_000)] = 192
+    refresh_ms: Annotated[int, Meta(ge=0, le=600_000)] = 2000
 
     def __post_init__(self) -> None:
         if self.threshold_off > self.threshold:
@@ -165,6 +169,10 @@ class SileroVad(_Detector):
     back: a call every 32 ms costs five times one in a loop (cold caches), and is most of what an idle session takes.
     Speech after longer silence is found 7 ms sooner to 6 ms later than if it were asked on.
 
+    What it carries from hop to hop makes it deaf to single words, beside noise within seconds. So in a silence a second
+    state begins from nothing, hears half of `refresh_ms` beside the first, and takes its place if nobody has spoken:
+    docs/decisions/0019-the-voice-detector-goes-deaf.md. It costs half a call more while nobody speaks.
+
     providers: the CPU by default, since a trip to a GPU takes longer than the 60-250 us of a hop.
     Raises what `onnx.Model.load` raises.
     """
@@ -184,11 +192,10 @@ class SileroVad(_Detector):
             state={"state": "stateN"},
             providers=providers,
         )
-        self._stream = self.model.stream()
-        window = self._stream.inputs["input"][0]
-        self._old, self._tail, self._new = window[: self.CONTEXT], window[-self.CONTEXT :], window[self.CONTEXT :]
+        self._stream, self._next = self.model.stream(), self.model.stream()
         self._scale = np.float32(1 / 32768)
-        self._zeros, self._answer = 0, 0.0
+        self._refresh = self.config.refresh_ms * MS // (2 * self.HOP * SAMPLE) * 2  # hops
+        self._zeros, self._answer, self._quiet = 0, 0.0, 0
         self._forget()
 
     def _hear(self, samples: Samples) -> float:
@@ -198,16 +205,36 @@ class SileroVad(_Detector):
             self._zeros += 1
         else:
             return self._answer
-        self._old[:] = self._tail
-        np.multiply(samples, self._scale, out=self._new)
+        window = self._stream.inputs["input"][0]
+        window[: self.CONTEXT] = window[-self.CONTEXT :]
+        np.multiply(samples, self._scale, out=window[self.CONTEXT :])
         self._stream.step()
         self._answer = float(self._stream.outputs["output"][0, 0])
+        self._follow(window)
         return self._answer
 
+    def _follow(self, window: NDArray[np.float32]) -> None:
+        """The second state hears the second half of a silence, and then is the first."""
+        self._quiet = self._quiet + 1 if self._answer < self.config.threshold_off else 0
+        if self._quiet <= self._refresh // 2 or not self._refresh:
+            return
+        if self._quiet == self._refresh // 2 + 1:
+            self._fresh(self._next)
+        self._next.inputs["input"][0] = window
+        self._next.step()
+        if self._quiet == self._refresh:
+            self._stream, self._next = self._next, self._stream
+            self._quiet = 0
+
     def _forget(self) -> None:
-        self._stream.reset()
-        self._stream.inputs["sr"][...] = RATE
-        self._zeros, self._answer = 0, 0.0
+        self._fresh(self._stream)
+        self._zeros, self._answer, self._quiet = 0, 0.0, 0
+
+    @staticmethod
+    def _fresh(stream: onnx.Stream) -> None:
+        """`stream` has heard nothing yet."""
+        stream.reset()
+        stream.inputs["sr"][...] = RATE
 
 
 class WebRtcVad(_Detector):
