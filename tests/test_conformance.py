@@ -249,6 +249,23 @@ def test_a_way_is_measured_from_the_place_before() -> None:
     assert bound(0.5, 0.5, 3.0) == pytest.approx(0.5 * 0.6 + 0.25 / 6 + 0.05)
 
 
+def test_places_from_before_a_restart_are_no_way() -> None:
+    """The new program counts its places from another one: it did not go from the old one there."""
+
+    async def main() -> None:
+        time = Clock()
+        diary = Diary(ROBOT, "a", time)
+        for n, (mono_ms, x) in enumerate(
+            [(9000, 0.0), (9040, 0.01), (9080, 0.096), (20, 0.0), (60, 0.0), (100, 0.002)]
+        ):
+            told = Odometry(n, mono_ms, x, 0.0, 0.0, 0.0)
+            diary.write(Message(robot_topic(FLEET, ROBOT, "telemetry", "odom"), encode(told)))
+            await time.sleep_until(time.now() + 40 * MS)
+        assert Motion(diary, 0.2).way(110 * MS) == pytest.approx(0.002)
+
+    clock.run(main(), virtual=True)
+
+
 def test_a_diary_finds_statuses_by_their_id_and_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.robots.conformance.diary.KEPT", 4)
 

@@ -11,6 +11,8 @@ from embodied.robot.vocabulary import MS, SECOND
 STILL = 0.02  # m/s, and rad/s at the rim
 NOISE = 0.005  # m: what odometry may wander at rest
 
+ANEW_MS = 1000  # a robot's clock that goes back by more has begun anew; by less, a message was overtaken
+
 
 class Place(NamedTuple):
     """t: when it was true, ns of our clock;  x, y: m;  yaw: rad;  speed: m/s, of the rim: turning counts."""
@@ -30,7 +32,7 @@ class Motion:
 
     def places(self, since: int) -> list[Place]:
         """All that were told since `since` (ns), and the last before it, where the way begins."""
-        heard = list(self._diary.since(since - SECOND, Odometry))
+        heard = _of_this_life(list(self._diary.since(since - SECOND, Odometry)))
         # When it was true, as the robot's clock has it: what comes late says nothing later. Its clock against ours is
         # that of the quickest message; after a restart it begins anew, and the arrival has to do.
         offset = min((t - o.mono_ms * MS for t, o in heard), default=0)
@@ -99,6 +101,15 @@ class Motion:
         times = [t for t, _ in self._diary.since(0, Odometry)][-50:]
         gaps = sorted(b - a for a, b in pairwise(times))
         return gaps[len(gaps) // 2] / SECOND if gaps else 0.1
+
+
+def _of_this_life(heard: list[tuple[int, Odometry]]) -> list[tuple[int, Odometry]]:
+    """Without what was told before the robot's program was started anew: it counts its places from another one then."""
+    begins = 0
+    for n, ((_, one), (_, next)) in enumerate(pairwise(heard), 1):
+        if next.mono_ms < one.mono_ms - ANEW_MS:
+            begins = n
+    return heard[begins:]
 
 
 def _from(told: list[Place], since: int) -> list[Place]:
