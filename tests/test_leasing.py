@@ -52,3 +52,17 @@ def test_late_again_and_again_it_runs_out_all_the_same() -> None:
     watch.beat(Heartbeat("b1", 30, 3000, "automatic", "none"), now)
     lease.due(watch, now)
     assert not lease.held
+
+
+def test_one_that_is_being_given_back_is_not_held_though_it_is_wanted_again() -> None:
+    lease, watch, now = held()
+    lease.want(None)
+    back = lease.due(watch, now)
+    assert back is not None and back.op == "release"
+    lease.want("model")  # before the robot has answered
+    assert not lease.held
+    assert lease.answered(Status(back.id, "lease.release", "succeeded", 2, 0), now + 5 * MS)
+    again = lease.due(watch, now + 5 * MS)
+    assert again is not None and again.op == "acquire"
+    lease.answered(Status(again.id, "lease.acquire", "succeeded", 3, 0, result={"lease": "L2"}), now + 10 * MS)
+    assert lease.held

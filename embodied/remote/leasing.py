@@ -50,8 +50,9 @@ class Leasehold:
 
     @property
     def held(self) -> bool:
-        """Whether it is held just as it is wanted."""
-        return self.id is not None and self.rank == self.wanted
+        """Whether it is held just as it is wanted. One that is being given back is gone, whoever wants it again."""
+        leaving = self._asked is not None and self._asked.op == "release"
+        return self.id is not None and self.rank == self.wanted and not leaving
 
     @property
     def taken(self) -> str:
