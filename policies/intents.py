@@ -42,6 +42,8 @@ from streams.types import (
 FORBIDDEN = "All right, I will not."
 NOT_ALLOWED = "I am not allowed to do that."
 UNCLEAR = "I did not understand, so I stay where I am."
+_HOLD = "wait "
+"""Who begins with it wants the robot to hold: only all of "wait, the other way" is taken for another way."""
 
 
 class IntentsConfig(Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,7 +102,8 @@ class IntentsPolicy:
         self._scene = Scene()
         words = stop_words(sentences.language) if config.stop_words is None else config.stop_words
         self._stop_words = words
-        self._ways = sentences.begun("other_way")
+        ways = sentences.begun("other_way").items()
+        self._ways = {text: whole for text, whole in ways if whole or not text.startswith(_HOLD)}
         self._asked: _Asked | None = None
         self._missed = 0
         self._notices: list[str] = []

@@ -55,7 +55,13 @@ def test_spoken_over_its_voice_it_turns_the_speed_round_and_does_not_stop_first(
     assert [each.moving for each in held.of(Hush)] == [True, False]
 
 
-@pytest.mark.parametrize("text", ["watch out for the cat", "no no no no", "what time is it", "wait a moment please"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "watch out for the cat", "no no no no", "what time is it", "wait a moment please",
+        "wait no the other",
+    ],
+)  # fmt: skip
 def test_whoever_interrupts_with_anything_else_ends_it_at_once(text: str) -> None:
     held = hold([GO, *over(text)], tail_ms=3000)
     assert held.of(OverlapCut) and not any(each.moving for each in held.of(Hush))
