@@ -1,12 +1,13 @@
 """From the end of a spoken "stop" to `command/stop` at a subscriber, while a robot drives and is loud.
 
-    python -m benchmarks.spoken_stop [--quick] [--trials 60] [--word stop]
+    python -m benchmarks.spoken_stop [--quick] [--trials 60] [--word stop] [--said FOLDER] [--set KEY=VALUE]
 
 A mosquitto, a robot (`visavis robot`, simulated) and a subscriber, each a process of its own; the agent is here, with
 its usual hearing. Voices of espeak-ng say the word into the noise of motors (broadband, and the harmonics of their
 turning, made here) at 20, 10 and 5 dB below the word, while somebody steers the robot; the agent is talking at every
 second time (it is not heard by its own microphone). When the word really ends is known from the sound. One process and
-the other share the machine's monotonic clock. Real recordings of stop words are not in the folder of recordings.
+the other share the machine's monotonic clock. No real recordings of stop words are in the folder of recordings: who has
+some, or another synthesiser, names a folder of them with `--said` (WAV, the word by itself in each).
 What was not heard counts as never in the last p95. Prints `missed` and exits 1 where the target is missed.
 """
 
@@ -15,8 +16,9 @@ import asyncio
 import math
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,12 +34,13 @@ from embodied.link.address import Address
 from embodied.link.broker import running
 from embodied.link.mqtt import dial
 from streams import clock as clocks
+from streams.audio.resample import Resampler
 from streams.bus import Lane
 from streams.clock import MS, SECOND, Clock
 from streams.ports import Publisher
 from streams.topics import ACTION, AUDIO, FEEDBACK, PERCEPT, Topic
 from streams.types import Attached, Audio, BodyState, Fault, Halt, Outcome, PlayStarted, Say, Steered, Typed
-from tests.composed import RATE, take
+from tests.composed import RATE, read_wav, take
 from tests.room import active_rms, pink
 
 ROBOT, BLOCK, TARGET_MS = "r1", 320, 300.0
@@ -51,7 +54,7 @@ AFTER_S, TALK = 2.0, "what can you do"
 
 
 class Trial(NamedTuple):
-    """One word. talking: the agent is"""
+    """One word. voice: of espeak-ng, or the path of a WAV;  talking: the agent is"""
 
     voice: str
     rate_wpm: int
@@ -68,12 +71,28 @@ class Heard(NamedTuple):
     percept: int
 
 
-def trials(count: int) -> list[Trial]:
+def trials(count: int, voices: Sequence[str] = VOICES) -> list[Trial]:
     """All voices, rates, levels and both states, in turns."""
+    round_ = len(voices)
     return [
-        Trial(VOICES[n % 10], RATES_WPM[n // 10 % 3], SNRS_DB[(n + n // 30) % 3], (n // 3 + n // 30) % 2 == 1)
+        Trial(
+            voices[n % round_], RATES_WPM[n // round_ % 3],
+            SNRS_DB[(n + n // (3 * round_)) % 3], (n // 3 + n // (3 * round_)) % 2 == 1,
+        )
         for n in range(count)
-    ]
+    ]  # fmt: skip
+
+
+def said(word: str, trial: Trial) -> tuple[np.ndarray, int, int]:
+    """float32[samples] of the trial's word, and where in them it begins and ends."""
+    if not trial.voice.endswith(".wav"):
+        taken = take(word, trial.voice, trial.rate_wpm)
+        return taken.samples.astype(np.float32) / 32767, taken.words[0][1], taken.words[-1][2]
+    samples, rate = read_wav(Path(trial.voice))
+    resampler = Resampler(rate, RATE)
+    sound = np.concatenate([resampler.push(samples), resampler.finish()]).astype(np.float32)
+    loud = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())  # as `take` has it: 40 dB below the peak
+    return sound / 32767, int(loud[0]), int(loud[-1]) + 1
 
 
 def motors(seconds: float = 20.0, seed: int = 3) -> np.ndarray:
@@ -181,9 +200,7 @@ class Yard:
             self._loud = 0.0
 
     async def _say(self, clock: Clock, trial: Trial, halts: int) -> Heard:
-        taken = take(self._word, trial.voice, trial.rate_wpm)
-        first, last = taken.words[0][1], taken.words[-1][2]
-        sound = taken.samples.astype(np.float32) / 32767
+        sound, first, last = said(self._word, trial)
         sound *= np.float32(10 ** (LEVEL_DB / 20) / active_rms(sound[first:last]))
         begun = self._sample
         self._sound = sound
@@ -243,8 +260,8 @@ async def python(*words: str, first: bytes) -> AsyncIterator[asyncio.subprocess.
         await process.wait()
 
 
-async def measure(count: int, word: str) -> tuple[Yard, list[int]]:
-    """Hold the session. Returns what was said, and when stops arrived at the subscriber."""
+async def measure(plan: list[Trial], word: str, assignments: Sequence[str] = ()) -> tuple[Yard, list[int]]:
+    """Hold the session, with `assignments` set. Returns what was said, and when stops arrived at the subscriber."""
     arrived: list[int] = []
 
     async def read(stream: asyncio.StreamReader) -> None:
@@ -259,10 +276,10 @@ async def measure(count: int, word: str) -> tuple[Yard, list[int]]:
         async with python(*program, first=b"connected, MQTT"), python(*listener, first=b"listening") as subscriber:
             assert subscriber.stdout is not None
             reading = asyncio.ensure_future(read(subscriber.stdout))
-            settings = fetch(config.load(None, ['body.motion="mqtt"', "faces.engine=none"]), Terminal())
+            settings = fetch(config.load(None, ['body.motion="mqtt"', "faces.engine=none", *assignments]), Terminal())
             settings = replace(settings, robot=replace(settings.robot, url=url, ids=(ROBOT,)))
             settings = furnished(settings, await factsheets(settings.robot))
-            yard = Yard(trials(count), word)
+            yard = Yard(plan, word)
             session = await asyncio.to_thread(assembly.assemble, settings, [yard], taps=[yard.ears()])
             await session.main()
             await asyncio.sleep(0.3)
@@ -297,7 +314,7 @@ def report(yard: Yard, arrived: list[int]) -> bool:
         of(f"{snr} dB, the agent is talking", lambda trial, snr=snr: trial.snr_db == snr and trial.talking)
     of("all", lambda _: True)
     if lost := [each.trial for each in yard.heard if each.trial not in [trial for trial, _ in took]]:
-        print("  not heard: " + "; ".join(f"{t.voice} at {t.rate_wpm}, {t.snr_db} dB" for t in lost))
+        print("  not heard: " + "; ".join(f"{Path(t.voice).name} at {t.rate_wpm}, {t.snr_db} dB" for t in lost))
     print(f"  stops that nobody had asked for, in the noise alone: {yard.false}")
     wire = [(t - each.percept) / MS for each in yard.heard if each.percept
             for t in [next((t for t in arrived if t >= each.percept - 50 * MS), None)] if t is not None]  # fmt: skip
@@ -315,6 +332,10 @@ def main() -> int:
     options.add_argument("--trials", type=int, default=60)
     options.add_argument("--quick", action="store_true", help="12 trials")
     options.add_argument("--word", default="stop")
+    options.add_argument(
+        "--said", metavar="FOLDER", type=Path, help="of WAV files, in place of the voices of espeak-ng"
+    )
+    options.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="a setting of the agent")
     options.add_argument("--listen", metavar="URL", help=argparse.SUPPRESS)
     arguments = options.parse_args()
     if arguments.listen:
@@ -322,8 +343,9 @@ def main() -> int:
         return 0
     count = 12 if arguments.quick else arguments.trials
     print(machine("aiomqtt", "paho-mqtt", "onnxruntime"))
+    voices = sorted(str(path) for path in arguments.said.glob("*.wav")) if arguments.said else VOICES
     print(f'{count} times "{arguments.word}"; target: {TARGET_MS:g} ms after the end of the word, p95')
-    yard, arrived = clocks.run(measure(count, arguments.word))
+    yard, arrived = clocks.run(measure(trials(count, voices), arguments.word, arguments.set))
     kept = report(yard, arrived)
     print(machine().split(", ")[2] + " at the end")
     print("target met" if kept else "missed: p95")
