@@ -54,6 +54,19 @@ def test_late_again_and_again_it_runs_out_all_the_same() -> None:
     assert not lease.held
 
 
+def test_a_wish_that_came_late_is_no_refusal_and_is_sent_again() -> None:
+    lease, watch, now = held()
+    lease.forget()
+    lost = lease.due(watch, now)
+    assert lost is not None and lost.op == "acquire"
+    assert lease.answered(Status(lost.id, "lease.acquire", "rejected", 2, 0, reason="stale"), now + 5 * MS)
+    assert lease.refusals == 0 and lease.why == ""
+    watch.beat(Heartbeat("b1", 2, 100, "automatic", "none"), now + 100 * MS)
+    assert lease.due(watch, now + 50 * MS) is None
+    again = lease.due(watch, now + 105 * MS)
+    assert again is not None and again.op == "acquire" and again.fresh is not None and again.fresh.beat == 2
+
+
 def test_one_that_is_being_given_back_is_not_held_though_it_is_wanted_again() -> None:
     lease, watch, now = held()
     lease.want(None)

@@ -12,6 +12,8 @@ from embodied.robot.vocabulary import MS, RANKS, SECOND, Rank
 ANSWER_NS = 500 * MS
 """An answer that has not come by then is not waited for any more."""
 RETRY_NS = SECOND
+LATE_NS = 100 * MS
+"""A wish that was only late on its way is sent again so soon: by then there is a newer heartbeat to show."""
 RENEWALS = 2
 """In the life of a lease: of 2 s, it is renewed each second."""
 
@@ -28,7 +30,7 @@ class Leasehold:
 
     id, rank: of the lease that is held, None if none is
     holder: who moves the robot, as it says itself;  why: why none is held, in words that can be said
-    wanted: as which rank it is wanted, None = not at all;  refusals: how often the robot did not grant it
+    wanted: as which rank it is wanted, None = not at all;  refusals: how often the robot would not grant it
     """
 
     def __init__(self, agent: str, new_id: Callable[[], str]) -> None:
@@ -99,12 +101,11 @@ class Leasehold:
             return False
         self._asked = None
         if status.state != "succeeded":
-            self._retry = now + RETRY_NS
-            self.why = said(status.detail) or "the robot refused"
-            self.refusals += asked.op == "acquire"
-            if asked.op == "renew" and status.reason == "stale":
-                self._retry, self.why = now, ""  # only late on its way: once more, with a newer heartbeat
-            elif asked.op != "acquire":  # a rank that is refused takes away nothing
+            late = status.reason == "stale" and asked.op != "release"
+            self._retry = now + (LATE_NS if late else RETRY_NS)
+            self.why = "" if late else said(status.detail) or "the robot refused"
+            self.refusals += asked.op == "acquire" and not late
+            if asked.op != "acquire" and not late:  # a rank that is refused takes away nothing
                 self._lose(self.why)
         elif asked.op == "release":
             self._lose("it was given back")
