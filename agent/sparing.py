@@ -29,7 +29,10 @@ class Sparing:
 
     def begin(self, cut: OverlapCut, now: int) -> bool:
         """The agent was cut `now`: may what moves go on for a moment?"""
-        known = self._policy.redirects(cut.text) if self._policy is not None and cut.reason == "interruption" else ""
+        if self._policy is None or cut.reason != "interruption":
+            return False
+        understood = "confidence" in cut.evidence  # else its text is a guess, and that is never acted on
+        known = self._policy.redirects(cut.text) if understood else ""
         if not known:
             return False
         if self._cut is None:  # else the bounds stay those of the first

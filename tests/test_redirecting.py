@@ -68,6 +68,18 @@ def test_whoever_interrupts_with_anything_else_ends_it_at_once(text: str) -> Non
     assert ended(held) == cut(held)
 
 
+def test_what_was_not_understood_ends_it_whatever_sentence_is_nearest_to_it() -> None:
+    """A shout that the recogniser rejects: its guess is never acted on."""
+    shout = spoken(1, ON, ON + 750, "no the other way", partials=False, final_after_ms=100)
+    rejected = [
+        (at, t, Words(1, "", (), True, guess=data.text) if isinstance(data, Words) else data) for at, t, data in shout
+    ]
+    held = hold([GO, *rejected], tail_ms=4000)
+    (decided,) = held.of(OverlapCut)
+    assert decided.text == "no the other way" and not any(each.moving for each in held.of(Hush))
+    assert ended(held) == cut(held)
+
+
 def test_with_the_first_word_that_does_not_fit_it_ends() -> None:
     held = hold([GO, *over("not that way the other day I saw")], tail_ms=3000)
     day = next(p.t / 1e9 for p in held.log.packets if isinstance(p.data, Words) and p.data.text.endswith("day"))
