@@ -1,6 +1,7 @@
 """The camera against a real one on the network: the newest picture, gone and back, frozen and left."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Callable
 from fractions import Fraction
@@ -14,6 +15,7 @@ import pytest
 from streams.bus import Bus
 from streams.clock import MS, SECOND, Clock, run
 from streams.devices.camera import Camera, CameraConfig
+from streams.devices.capture import VARIABLE
 from streams.errors import RealIOError, SourceError
 from streams.packet import Packet
 from streams.pictures import decompress
@@ -213,8 +215,12 @@ def test_a_server_that_never_answers_is_refused_in_time() -> None:
     run(main())
 
 
-def test_a_play_list_leads_nowhere() -> None:
-    """An address may come from a robot, which must not choose whom this machine talks with."""
+@pytest.mark.parametrize("given", ["", "rtsp_transport;udp"])
+def test_a_play_list_leads_nowhere(given: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address may come from a robot, which must not choose whom this machine talks with; own options stay."""
+    monkeypatch.setenv(VARIABLE, given)  # and put back afterwards, whatever is done to it here
+    if not given:
+        monkeypatch.delenv(VARIABLE)
 
     async def main() -> None:
         with MjpegCamera() as other, PlayList(f"{other.address}/part.ts") as listed:
@@ -222,6 +228,7 @@ def test_a_play_list_leads_nowhere() -> None:
                 async with Camera(CameraConfig(listed.address, open_ms=2000, read_ms=500)):
                     pass
             assert listed.asked and not other.asked
+            assert os.environ[VARIABLE].startswith(given)
 
     run(main())
 

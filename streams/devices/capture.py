@@ -20,7 +20,7 @@ EXIT_S = 2.0
 RTSP = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay"  # 80 ms from a server instead of 160, the first picture new
 # An address may come from a robot: what is there names no other address in turn, so no play lists (HLS, DASH, concat).
 FORMATS = "rtsp,mpjpeg,mjpeg,jpeg_pipe,png_pipe,mov,matroska,webm,mpegts,flv,avi,ogg,h264,hevc"
-OPTIONS = f"{RTSP}|format_whitelist;{FORMATS}"
+NARROW = f"|format_whitelist;{FORMATS}"
 VARIABLE = "OPENCV_FFMPEG_CAPTURE_OPTIONS"  # the only way in; read whenever something is opened
 
 
@@ -145,10 +145,13 @@ def _open(cv2: Any, source: str, open_ms: int, read_ms: int) -> tuple[Any, bool]
         capture = cv2.VideoCapture(int(device))
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture, False
+    given = os.environ.get(VARIABLE, "").removesuffix(NARROW)  # somebody's own, perhaps
     if "://" in source:
-        os.environ.setdefault(VARIABLE, OPTIONS)
-    elif os.environ.get(VARIABLE) == OPTIONS:
-        del os.environ[VARIABLE]
+        os.environ[VARIABLE] = given if "format_whitelist" in given else (given or RTSP) + NARROW
+    elif given in ("", RTSP):
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = given
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, open_ms, cv2.CAP_PROP_READ_TIMEOUT_MSEC, read_ms]
     return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits), "://" not in source
 
