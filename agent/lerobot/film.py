@@ -29,7 +29,7 @@ _ENCODERS: dict[Codec, tuple[str, dict[str, str]]] = {
 
 @contextmanager
 def at_its_own_priority() -> Iterator[None]:
-    """Put this process's threads back to the priority that the calling thread had, new ones too.
+    """Put the calling thread back to the priority that it had, and to the same every thread begun meanwhile.
 
     As root, SVT-AV1 makes the thread that opens it, and every worker of its own, `SCHED_FIFO` 99 (Linux). That is above
     whatever drives a robot, and each process started later inherits it.
