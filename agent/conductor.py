@@ -162,8 +162,7 @@ class Conductor:
         """The senses have ended."""
         self._told_ended = True
         self._now = max(self._now, now)
-        self._spare_no_more(self._sparing.end())
-        self._decide([SensesEnded(), *self.turns.finish(self._now)])
+        self._decide([SensesEnded(), *self.turns.finish(self._now)])  # that comes first: a replay is told by it
 
     def _take(self, packet: Packet[Any]) -> None:
         self._now = packet.at

@@ -9,7 +9,7 @@ docs/decisions/0017-the-other-way.md
 
 from policies.ports import Policy, Redirecting
 from streams.clock import MS
-from streams.types import OverlapCut, TurnCommitted, TurnDropped, Words
+from streams.types import OverlapCut, SensesEnded, TurnCommitted, TurnDropped, Words
 
 BEGUN_NS = 700 * MS
 """How long an interruption that begins like another way spares what moves: at 0.5 m/s, 0.35 m."""
@@ -51,6 +51,8 @@ class Sparing:
                 if not known:
                     return self.end()
                 self.deadline = self._begun + (WHOLE_NS if known == "whole" else BEGUN_NS)
+            case SensesEnded():
+                return self.end()
             case TurnDropped(turn=turn) if turn == self._cut.by_turn:
                 return self.end()
             case TurnCommitted(turn=turn):

@@ -11,7 +11,19 @@ from agent.sparing import BEGUN_NS, WHOLE_NS
 from policies.sentences import Sentences
 from streams.clock import MS
 from streams.recording import Recorder
-from streams.types import BodyState, Command, Halt, Hush, Outcome, OverlapCut, TurnCommitted, Withdraw, Word, Words
+from streams.types import (
+    BodyState,
+    Command,
+    Halt,
+    Hush,
+    Outcome,
+    OverlapCut,
+    SensesEnded,
+    TurnCommitted,
+    Withdraw,
+    Word,
+    Words,
+)
 from tests.minds import NOON
 from tests.robot_room import BASE, Held, Room, hold, typed
 from tests.scenes import spoken
@@ -126,10 +138,14 @@ def test_where_nothing_moves_there_is_nothing_to_spare() -> None:
     assert not any(each.moving for each in held.of(Hush))
 
 
-def test_the_end_of_the_session_ends_it() -> None:
+def test_the_end_of_the_session_ends_it_and_that_replays(tmp_path: Path) -> None:
     started, *_ = over("no the other way")
-    held = hold([GO, started, words("no the other", 3000)], tail_ms=300)
-    assert ended(held) - cut(held) < 0.6
+    path = tmp_path / "end.mcap"
+    recorder = Recorder(path, assembly.header(config.load(None, BASE), NOON))
+    held = hold([GO, started, words("no the other", 3300)], Room(), taps=[recorder], tail_ms=300)
+    assert [each.moving for each in held.of(Hush)][:2] == [True, False]
+    assert ended(held) == held.t(SensesEnded) < cut(held) + BEGUN_NS / 1e9
+    assert replayed(path).identical
 
 
 def test_it_replays_as_it_was(tmp_path: Path) -> None:
