@@ -125,6 +125,17 @@ def test_it_stops_also_unasked_for_and_in_its_last_round() -> None:
     assert len(log.of(Halt)) >= 3 and not log.of(Declined)
 
 
+def test_a_stop_counts_though_its_answer_breaks_off() -> None:
+    script = [
+        Tokens("Going.", calls=(("move", {"distance_m": 2.0}),)), Tokens("On my way."),
+        Tokens("", calls=(("stop", {}),), fails="ConnectionReset"),
+    ]  # fmt: skip
+    log, room = hold([typed(2000, "go forward two meters"), typed(4000, "there is a cat before you")], script)
+    assert [each.reason for each in log.of(Halt)] == ["the model"] and room.robot.pose[0] < 1.9
+    (end,) = [each for each in log.of(Outcome) if each.action == "Command"]
+    assert end.status == "cut"
+
+
 def test_without_anything_that_moves_there_is_nothing_to_stop() -> None:
     offered = [Offered("toolbox", (Offer("stop", "A tool of the user's.", {}),))]
     (tool,) = tools_of(offered, Manner(), look=False).tools

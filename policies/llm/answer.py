@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def calls(self) -> list[ToolCall]:
-        """The tool calls so far; they may be acted on when the answer is `whole`."""
+        """The tool calls so far; they may be acted on when the answer is `whole`, and a stop in any case."""
         calls: dict[str, ToolCall] = {}
         for index in sorted(self._tools):
             piece = self._tools[index]

@@ -86,6 +86,8 @@ class Reply:
                     yield Withdraw(answer.ask.id, "it went on, and nothing more of it is said")
                 return
             if not answer.whole:
+                if any(call.name == STOP for call in answer.calls):  # to stop is safe, whatever was to follow
+                    yield Halt(BY_MODEL)
                 async with aclosing(self._broken(answer)) as actions:
                     async for action in actions:
                         yield action
