@@ -10,6 +10,7 @@ A stop word acts when it comes: motions halt and the answer that is being made i
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Any, NamedTuple
 
@@ -31,7 +32,7 @@ from policies.splitting import allowed, split
 from streams.bus import Bus
 from streams.clock import MS, SECOND, Clock
 from streams.topics import ACTION, FEEDBACK, TURN
-from streams.types import Action, Call, Command, Halt, Hush, Outcome, Played, PlayStarted, Say, TurnCommitted
+from streams.types import Action, Call, Command, Halt, Hush, Outcome, Played, PlayStarted, Say, TurnCommitted, Withdraw
 
 COMMAND_MS = 300  # how long a body may take to refuse a motion; carried out, it may take longer
 UNASKED = 3  # things the policy may add to one answer
@@ -63,7 +64,8 @@ class Dialogue:
         self._bus = Bus(self._clock)
         self._limit = round(answer_s * SECOND)
         self.policy: Policy = registry.find("policies", config.policy.engine, "policy.engine")(config, self._clock.wall)
-        self._page = Page()
+        self._news = asyncio.Event()  # an action has ended, or a text is on the page
+        self._page = Page(self._news.set)
         installed = [
             each if isinstance(each, Tool) else tool(each, name=name)
             for name, each in registry.installed("tools").items()
@@ -76,8 +78,8 @@ class Dialogue:
         self._actions = self._bus.open(ACTION, reader="body")
         self._feedback = self._bus.open(FEEDBACK, reader="dialogue")
         self._turns = self._ids = 0
+        self._refusing = 0  # until when a motion may be refused
         self._outcomes: dict[int, Outcome] = {}
-        self._news = asyncio.Event()
         self._one = asyncio.Lock()
         self._reflex = reflex(config)
         self._answering: asyncio.Timeout | None = None  # the bound of the answer that is being made
@@ -123,6 +125,8 @@ class Dialogue:
             self._answering.reschedule(self._clock.deadline(self._clock.now()))
 
     def _act(self, action: Action) -> None:
+        if isinstance(action, Command):
+            self._refusing = self._clock.now() + COMMAND_MS * MS
         self.policy.observe(self._bus.publish(ACTION, self._clock.now(), action))
 
     async def _bounded(self, text: str) -> Answer:
@@ -144,17 +148,18 @@ class Dialogue:
             self._outcomes.clear()
 
     async def _answer(self, text: str) -> Answer:
+        said: list[str] = []
         turn = self._turn(text, "typed")
-        actions = await self._reply(turn)
-        refused = await self._refused(actions)
+        actions = await self._reply(turn, said)
+        refused = self._refused(actions)
         understood = self._understood(turn, actions)
-        if refused:
-            self._page.drop()  # what was announced does not happen
-        said = self._page.deliver(self._bus)
+        if refused and not any(isinstance(each, Withdraw) for each in actions):
+            self._page.drop()  # what was announced does not happen, and the policy has not taken it back itself
+        said += self._page.deliver(self._bus)
         for _ in range(UNASKED):
             if not self.policy.wants_floor:
                 break
-            await self._reply(self._turn("", "unasked"))
+            await self._reply(self._turn("", "unasked"), said)
             said += self._page.deliver(self._bus)
         if refused and not said:
             said = [f"That was refused: {refused}."]
@@ -168,34 +173,63 @@ class Dialogue:
         self.policy.observe(self._bus.publish(TURN, now, turn))
         return turn
 
-    async def _reply(self, turn: TurnCommitted) -> list[Action]:
+    async def _reply(self, turn: TurnCommitted, said: list[str]) -> list[Action]:
+        """All that the policy gives; calls have ended then, and motions have had the time to be refused.
+
+        said: gets the texts that had to be handed over before the reply was whole
+        """
         given: list[Action] = []
         async with aclosing(self.policy.reply(turn)) as actions:
-            async for action in actions:
+            while (action := await self._next(actions, given, said)) is not None:
                 stamped = action
                 if isinstance(action, Say | Call | Command):
                     self._ids += 1
                     stamped = msgspec.structs.replace(action, turn=turn.turn, id=self._ids)
                 given.append(stamped)
                 self._act(stamped)
-        await self._page.hold(sum(isinstance(each, Say) for each in given))
+        await self._settled(given)
+        says = {each.id for each in given if isinstance(each, Say)}
+        taken_back = {each.id for each in given if isinstance(each, Withdraw)} & says
+        await self._until(lambda: says - taken_back <= self._page.ids | self._outcomes.keys())
+        await self._until(lambda: taken_back <= self._outcomes.keys())
         return given
 
-    async def _refused(self, actions: list[Action]) -> str:
-        """Wait for calls to end, and for motions long enough to be refused. Returns why the first could not be done."""
-        calls = {each.id for each in actions if isinstance(each, Call)}
-        motions = {each.id for each in actions if isinstance(each, Command)}
-        deadline = self._clock.now() + COMMAND_MS * MS
-        while not calls <= self._outcomes.keys() or not motions <= self._outcomes.keys():
-            self._news.clear()
-            only_motions = calls <= self._outcomes.keys()
-            try:
-                async with asyncio.timeout_at(self._clock.deadline(deadline) if only_motions else None):
+    async def _next(self, actions: AsyncGenerator[Action, None], given: list[Action], said: list[str]) -> Action | None:
+        """The next action, None after the last. A policy that has announced a motion may wait until that was heard, to
+        take it back where the motion is refused: so a motion that is not refused in time lets the words be heard."""
+        coming = asyncio.ensure_future(anext(actions, None))
+        coming.add_done_callback(lambda _: self._news.set())
+        try:
+            if any(isinstance(each, Command) for each in given):
+                await self._settled(given, coming.done)
+                if not coming.done() and not self._refused(given):
+                    said += self._page.deliver(self._bus)
+            return await coming
+        finally:
+            if coming.cancel():
+                await asyncio.wait([coming])
+
+    async def _settled(self, given: list[Action], enough: Callable[[], bool] = lambda: False) -> None:
+        """Wait for calls to end, and for motions long enough to be refused; or until `enough()`."""
+        calls = {each.id for each in given if isinstance(each, Call)}
+        motions = {each.id for each in given if isinstance(each, Command)}
+        await self._until(lambda: enough() or calls <= self._outcomes.keys())
+        await self._until(lambda: enough() or motions <= self._outcomes.keys(), self._refusing)
+
+    async def _until(self, true: Callable[[], bool], deadline: int | None = None) -> None:
+        """Wait until `true()`, or until `deadline` if it has one."""
+        try:
+            async with asyncio.timeout_at(None if deadline is None else self._clock.deadline(deadline)):
+                while not true():
+                    self._news.clear()
                     await self._news.wait()
-            except TimeoutError:
-                break
-        bad = (self._outcomes.get(number) for number in sorted(calls | motions))
-        return next((end.detail or end.status for end in bad if end is not None and end.status in FAILED), "")
+        except TimeoutError:
+            pass
+
+    def _refused(self, actions: list[Action]) -> str:
+        """Why the first of them that could not be done was not, "" if there is none."""
+        done = (self._outcomes.get(each.id) for each in actions if isinstance(each, Call | Command))
+        return next((end.detail or end.status for end in done if end is not None and end.status in FAILED), "")
 
     def _understood(self, turn: TurnCommitted, actions: list[Action]) -> bool:
         """Whether the answer is one: a policy of sentences apologises for what is none of them, others are believed."""
@@ -213,16 +247,16 @@ class Page:
     name = "page"
     accepts: tuple[type, ...] = (Say,)
 
-    def __init__(self) -> None:
+    def __init__(self, written: Callable[[], None]) -> None:
+        """written: told whenever there is a text more."""
         self.waiting: list[tuple[Say, asyncio.Future[Outcome]]] = []
-        self._more = asyncio.Event()
+        self._written = written
         self._fence = -1  # of turns up to this nothing more is written down
 
-    async def hold(self, texts: int) -> None:
-        """Wait until so many texts are on it."""
-        while len(self.waiting) < texts:
-            self._more.clear()
-            await self._more.wait()
+    @property
+    def ids(self) -> set[int]:
+        """Numbers of the texts that wait."""
+        return {say.id for say, _ in self.waiting}
 
     async def perform(self, action: Action) -> Outcome:
         """Wait until the text is handed over ("done") or taken back ("fenced")."""
@@ -232,7 +266,7 @@ class Page:
             return say_outcome(action, "fenced", "", "its turn had been cut")
         over: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self.waiting.append((action, over))
-        self._more.set()
+        self._written()
         return await over
 
     def deliver(self, bus: Bus) -> list[str]:
@@ -240,11 +274,12 @@ class Page:
         now = bus.clock.now()
         texts = []
         for say, over in self.waiting:
+            if over.done():  # the policy took it back
+                continue
             bus.publish(FEEDBACK, now, PlayStarted(say.turn, say.id))
             for index, word in enumerate(written_words(say.text)):
                 bus.publish(FEEDBACK, now, Played(say.turn, say.id, index, word.text, now, now, "estimated"))
-            if not over.done():
-                over.set_result(say_outcome(say, "done", say.text))
+            over.set_result(say_outcome(say, "done", say.text))
             texts.append(say.text)
         self.waiting.clear()
         return texts
