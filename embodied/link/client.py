@@ -47,7 +47,7 @@ class _Words(logging.LoggerAdapter[logging.Logger]):
 
     def log(self, level: int, msg: object, *arguments: object, **more: Any) -> None:
         if level >= logging.ERROR:
-            self.trouble = str(msg) % arguments
+            self.trouble = str(msg) % arguments if arguments else str(msg)
         super().log(level, msg, *arguments, **more)
 
 

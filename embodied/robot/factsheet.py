@@ -90,9 +90,9 @@ class Timing(Struct, frozen=True, omit_defaults=True):
 
     beat_hz: Annotated[float, Meta(ge=1, le=50)] = 10.0
     fresh_ms: Annotated[int, Meta(ge=50, le=5000)] = 600
-    stream_ttl_ms: Annotated[int, Meta(ge=20, le=1000)] = 500
-    stream_ttl_max_ms: Annotated[int, Meta(ge=20, le=1000)] = 1000
-    stream_ttl_fast_ms: Annotated[int, Meta(ge=20, le=1000)] = 250
+    stream_ttl_ms: Annotated[int, Meta(ge=50, le=1000)] = 500
+    stream_ttl_max_ms: Annotated[int, Meta(ge=50, le=1000)] = 1000
+    stream_ttl_fast_ms: Annotated[int, Meta(ge=50, le=1000)] = 250
     link_ms: Annotated[int, Meta(ge=200, le=10_000)] = 1500
     lease_ms: Annotated[int, Meta(ge=500, le=30_000)] = 2000
 
@@ -129,7 +129,7 @@ class Capability(Struct, frozen=True, omit_defaults=True):
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 60.0
     on_link_loss: OnLinkLoss = "stop"
     on_cut: Literal["cancel", "finish"] = "cancel"
-    ttl_ms: Annotated[int, Meta(ge=20, le=1000)] | None = None
+    ttl_ms: Annotated[int, Meta(ge=50, le=1000)] | None = None
     rate_hz: tuple[Positive, Positive] = (5.0, 50.0)
     dt_ms: Positive = 20.0
     horizon_max: Annotated[int, Meta(ge=1, le=512)] = 64
