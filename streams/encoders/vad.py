@@ -48,7 +48,9 @@ class VadConfig(Struct, frozen=True, forbid_unknown_fields=True):
         if self.threshold_off > self.threshold:
             raise ValueError(f"threshold_off = {self.threshold_off} is above threshold = {self.threshold}")
         if 0 < self.refresh_ms < 200:
-            raise ValueError(f"refresh_ms = {self.refresh_ms} is too short to hear anything in: at least 200, or 0 = never")
+            raise ValueError(
+                f"refresh_ms = {self.refresh_ms} is too short to hear anything in: at least 200, or 0 = never"
+            )
 
 
 class Segments:
