@@ -448,7 +448,7 @@ def test_settle_in_real_time_is_one_turn_of_the_loop() -> None:
 
 # --- the process around it
 
-SCENE = "72aeb5756ddcf4927781c25cd597748500ad2f4e0bbd53314d90d4a20f28705f 2890 {} 22400000000"
+SCENE = "d833ff686900a193542beafefcc7e56c3ff866a6269cb0bc673b4c6c289c1500 2890 {} 22400000000"
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
