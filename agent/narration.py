@@ -60,9 +60,9 @@ _WHY = {
     "timeout": "nothing more came",
     "interruption": "an interruption",
     "new_turn": "the next turn is answered",
-    "max_wait": ", the longest wait",
-    "no_final": ", the recogniser's final words did not come",
-    "end_of_stream": ", the stream ended",
+    "max_wait": "the longest wait",
+    "no_final": "the recogniser's final words did not come",
+    "end_of_stream": "the stream ended",
 }
 _EVIDENCE = {
     "sentence": "whole sentence",
@@ -262,7 +262,9 @@ class Narrator:
         what = f"turn {turn.turn} taken"
         if waiting is not None:
             what += f": {_judgement(waiting[1], 'waited', t - turn.end_ns)}"
-        return [*lines, Line(t, "", Text(what + _WHY.get(turn.reason, ""), NOTE))]
+        if turn.reason in _WHY:
+            what += f", {_WHY[turn.reason]}"
+        return [*lines, Line(t, "", Text(what, NOTE))]
 
     def _let_go(self) -> None:
         """A turn is over: unless somebody speaks, partial words that no final ones followed are shown no longer."""

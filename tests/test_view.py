@@ -172,6 +172,19 @@ def test_a_turn_whose_final_words_never_came_shows_its_words() -> None:
     assert told.now == []
 
 
+@pytest.mark.parametrize(
+    ("reason", "told_as"),
+    [
+        ("typed", "turn 1 taken, something was typed"),
+        ("end_of_stream", "turn 1 taken, the stream ended"),
+        ("silence", "turn 1 taken"),
+    ],
+)
+def test_why_a_turn_was_taken_stands_apart_from_it(reason: str, told_as: str) -> None:
+    commit = TurnCommitted(1, "turn left", (), 1.0, 0, 0, reason)
+    assert Told()((TURN, 500, commit)) == [f"500 : {told_as}"]
+
+
 def test_faults_and_what_never_ended_are_told() -> None:
     told = Told()
     assert told((FEEDBACK, 10, Fault("voice", "VoiceCrashed", "it died"))) == ["10 fault: voice: VoiceCrashed: it died"]
