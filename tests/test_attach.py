@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from agent import config, parts
+from agent import config, parts, remembered
 from agent.cli import main, parser
 from agent.robots import attach_options
 from agent.robots.attach import furnished, told
 from agent.robots.choosing import RobotMissing, chosen
 from agent.robots.fitting import named
 from agent.robots.senses import SenseMissing, senses
+from agent.robots.sight import own_camera
 from embodied.link.keys import read_key
 from embodied.node.profile import Profile
 from embodied.remote.finding import Found
@@ -165,3 +166,20 @@ def test_skills_are_named_and_have_to_fit_the_robot() -> None:
         named([reach, reach], "arm", ARM)
     with pytest.raises(DoesNotFit, match=r"does not drive j3\.pos"):
         named([spec()], "arm", ARM)
+
+
+def test_a_skill_that_sees_may_look_through_the_camera_of_this_machine_however_it_was_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    line = ["attach", "mqtt://h"]
+
+    def camera(*options: str) -> str:
+        return own_camera(parser().parse_args([*line, *options]))
+
+    assert camera() == ""
+    assert camera("--camera", "http://10.0.0.7/eye") == "http://10.0.0.7/eye"
+    assert camera("--set", 'camera.source="0"') == "0"
+    remembered.remember({"camera": "1"})
+    assert camera() == "1"
+    assert camera("--camera", "") == ""

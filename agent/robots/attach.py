@@ -19,6 +19,7 @@ from agent.robots.fitting import named
 from agent.robots.policies import load, specs
 from agent.robots.senses import OWN, Senses, senses
 from agent.robots.sight import check as check_sight
+from agent.robots.sight import own_camera
 from embodied.ports import Actuator
 from embodied.remote.sentences import sentences
 from embodied.remote.words import Words
@@ -53,7 +54,7 @@ def attach(arguments: argparse.Namespace) -> int:
         console.print(line, markup=False, soft_wrap=True)
     eyes_ears = senses(settings.robot, first, found[first])
     if not arguments.web:  # whose page may have one
-        own = eyes_ears.camera is not None or eyes_ears.camera_url or settings.camera.source
+        own = eyes_ears.camera is not None or eyes_ears.camera_url or own_camera(arguments)
         check_sight(described, camera=bool(own) and not arguments.audio)
 
     def furnish(settings: config.Config) -> config.Config:

@@ -1,8 +1,10 @@
 """What a chunk policy sees: the newest picture of each camera that it looks through, if it is young enough."""
 
+import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from agent import remembered
 from agent.errors import ConfigError
 from embodied.remote.media import media
 from embodied.robot.factsheet import Factsheet
@@ -17,7 +19,7 @@ from streams.errors import SourceError
 from streams.types import Image
 
 SIDE = 2048
-NO_CAMERA = "needs to see ({}), and there is no camera: --robot-camera, or --set camera.source=0"
+NO_CAMERA = "needs to see ({}), and there is no camera: --robot-camera, or --camera 0"
 
 
 class Seen(NamedTuple):
@@ -111,3 +113,12 @@ def check(specs: Sequence[ChunkSpec], *, camera: bool) -> None:
         own = [feature for feature, each in spec.pictures.items() if not each.channel]
         if own and not camera:
             raise ConfigError(f"--skill: {spec.name} {NO_CAMERA.format(', '.join(own))}")
+
+
+def own_camera(arguments: argparse.Namespace) -> str:
+    """The camera of this machine that a live session would open, "" = none: of `--camera`, the settings, or last time.
+
+    Raises `ConfigError` as `visavis live` does.
+    """
+    chosen = {name: value for name in remembered.KEYS if (value := getattr(arguments, name)) is not None}
+    return remembered.configured(arguments, chosen).camera.source
