@@ -11,6 +11,8 @@ from streams.types import Attached, BodyState, Halt, Outcome, Progress, Steered,
 
 REST_MPS, REST_RADPS = 0.02, 0.05
 """A robot that is slower stands."""
+STALE = SECOND
+"""Of a robot that moves there is news several times a second: who had none for so long has missed some of its way."""
 
 
 class RobotLine(NamedTuple):
@@ -24,6 +26,7 @@ class _Robot(Struct):
     """What is known of one.
 
     gone (m), turned (rad): since it was attached;  halting: when it was told to stop, and gone by then
+    gaps: how often it was not known where it is;  seen: when it was told last where it is, None while that is not known
     heard: it has been heard at all
     """
 
@@ -31,17 +34,20 @@ class _Robot(Struct):
     state: BodyState | None = None
     gone: float = 0.0
     turned: float = 0.0
+    gaps: int = 0
+    seen: int | None = None
     halting: tuple[int, float] | None = None
     heard: bool = False
 
 
 class _Deed(Struct):
-    """A command at a robot: how far the robot had gone and turned when it was sent."""
+    """A command at a robot: how far the robot had gone and turned when it was sent, and its gaps by then."""
 
     where: str
     sent: int
     gone: float
     turned: float
+    gaps: int
     state: str = ""
     progress: float | None = None
 
@@ -80,13 +86,20 @@ class RobotLines:
         deed = self._deeds.get(number)
         return "" if deed is None or deed.progress is None else f" {deed.progress:.0%}"
 
-    def how_far(self, number: int) -> str:
-        """How far its robot went for command `number`, such as ", went 0.98 m, turned 90°"; "" if that is not known."""
-        deed = self._deeds.get(number)
+    def how_far(self, outcome: Outcome, t: int) -> str:
+        """How far its robot went for the command that ends at `t`, such as ", went 0.98 m, turned 90°".
+
+        As the robot says; what it does not say, as it was seen; "" if it was not seen all the way.
+        """
+        deed = self._deeds.get(outcome.id)
         if deed is None:
             return ""
         robot = self._robot(deed.where)
-        gone, turned = robot.gone - deed.gone, math.degrees(robot.turned - deed.turned)
+        gone, turned = (_told(outcome.result, name) for name in ("distance_m", "angle_rad"))
+        if robot.gaps == deed.gaps and not _missed(robot, robot.state, t):
+            gone = robot.gone - deed.gone if gone is None else gone
+            turned = robot.turned - deed.turned if turned is None else turned
+        gone, turned = abs(gone or 0.0), math.degrees(turned or 0.0)
         parts = [f"went {gone:.2f} m"] * (gone >= 0.01) + [f"turned {turned:.0f}°"] * (abs(turned) >= 2)
         return "".join(f", {part}" for part in parts)
 
@@ -110,7 +123,7 @@ class RobotLines:
     def _stands(self, state: BodyState, t: int) -> list[RobotLine]:
         robot = self._robot(state.where)
         before, robot.state = robot.state, state
-        self._count(robot, before, state)
+        self._count(robot, before, state, t)
         lines = []
         heard, robot.heard = robot.heard, robot.heard or state.link == "heard"
         if heard and before is not None and state.link != before.link:  # at first it is not heard yet
@@ -136,7 +149,10 @@ class RobotLines:
             )
         return lines
 
-    def _count(self, robot: _Robot, before: BodyState | None, state: BodyState) -> None:
+    def _count(self, robot: _Robot, before: BodyState | None, state: BodyState, t: int) -> None:
+        if state.pose is None or _missed(robot, before, t):
+            robot.gaps += 1
+        robot.seen = None if state.pose is None else t
         if before is None or before.pose is None or state.pose is None:
             return
         (ax, ay, ah), (bx, by, bh) = before.pose, state.pose
@@ -149,7 +165,9 @@ class RobotLines:
         deed = self._deeds.get(progress.id)
         if deed is None:
             robot = self._robot(progress.where)
-            deed = self._deeds[progress.id] = _Deed(progress.where, t, robot.gone, robot.turned)
+            deed = self._deeds[progress.id] = _Deed(progress.where, t, robot.gone, robot.turned, robot.gaps)
+            if robot.seen is None:
+                deed.gaps = -1  # it is not known from where it begins
         before, deed.state = deed.state, progress.state
         deed.progress = deed.progress if progress.progress is None else progress.progress
         if progress.state == before:
@@ -193,6 +211,21 @@ _LINKS = {
 
 def _moves(state: BodyState) -> bool:
     return abs(state.speed[0]) > REST_MPS or abs(state.speed[1]) > REST_RADPS
+
+
+def _missed(robot: _Robot, last: BodyState | None, t: int) -> bool:
+    """Whether it moved when it was told of last, and that is long ago; or it was not heard any more."""
+    if last is None or robot.seen is None:
+        return True
+    return last.link == "unknown" or (_moves(last) and t - robot.seen > STALE)
+
+
+def _told(result: Any, name: str) -> float | None:
+    """A number out of what a robot says of its motion."""
+    value = result.get(name) if isinstance(result, dict) else None
+    if isinstance(value, bool) or not isinstance(value, float | int) or not math.isfinite(value):
+        return None
+    return float(value)
 
 
 def _s(ns: int) -> str:

@@ -82,6 +82,36 @@ def test_a_command_is_told_from_its_sending_to_how_far_it_went() -> None:
     ]
 
 
+def test_how_far_it_went_is_what_the_robot_says_of_it() -> None:
+    told = Told()
+    told(0, FEEDBACK, state())
+    told(100, ACTION, Command("move", {}, id=1))
+    told(101, FEEDBACK, Progress(1, 1, "move", "robot7", "sent"))
+    told(600, FEEDBACK, state(0.46, speed=0.5))  # and nothing more: the agent was frozen
+    result = {"distance_m": -1.0361, "angle_rad": math.pi / 2}
+    [line] = told(4000, FEEDBACK, Outcome(1, 1, "Command", "move", "done", result=result))
+    assert "done, went 1.04 m, turned 90° ->" in line
+
+
+def test_of_a_way_that_was_not_seen_to_its_end_nothing_is_told() -> None:
+    def line(*between: tuple[int, BodyState], first: BodyState | None = None) -> str:
+        told = Told()
+        told(0, FEEDBACK, first or state())
+        told(100, ACTION, Command("move", {}, id=1))
+        told(101, FEEDBACK, Progress(1, 1, "move", "robot7", "sent"))
+        for t_ms, each in between:
+            told(t_ms, FEEDBACK, each)
+        [said] = told(4000, FEEDBACK, Outcome(1, 1, "Command", "move", "failed", "something", {"left_m": True}))
+        return said
+
+    unseen = BodyState("robot7", "unknown")
+    assert ", went 1.00 m" in line((600, state(0.4, speed=0.5)), (900, state(1.0)))  # then it stood
+    assert "went" not in line((600, state(0.4, speed=0.5)))
+    assert "went" not in line((600, state(0.4, speed=0.5)), (3900, state(1.0)))
+    assert "went" not in line((600, state(0.4, speed=0.5)), (900, unseen), (1900, state(0.9)), (2100, state(1.0)))
+    assert "went" not in line((600, state(0.4, speed=0.5)), (700, state(0.45)), first=unseen)
+
+
 def test_a_turn_over_the_back_is_counted_the_short_way() -> None:
     told = Told()
     told(0, FEEDBACK, state(heading=3.0))
