@@ -19,6 +19,7 @@ from agent.robots.conformance.command import add
 from agent.robots.conformance.diary import Diary
 from agent.robots.conformance.means import Means
 from agent.robots.conformance.motion import Motion, bound
+from agent.robots.conformance.party import Party
 from agent.robots.conformance.promises import Result, promises
 from agent.robots.conformance.report import summary
 from agent.robots.conformance.running import Trial
@@ -225,6 +226,58 @@ def test_somebody_with_the_same_id_is_named_and_the_robot_is_stopped(whose: str,
     assert took < 8
 
 
+def lease_of_another(broker: MemoryBroker, time: Clock) -> Party:
+    return Party(broker.dial("agentB"), time, fleet=FLEET, robot=ROBOT, name="agentB")
+
+
+def test_who_holds_the_lease_already_is_told_before_anything_is_done() -> None:
+    async def main() -> tuple[list[Result], str, set[str]]:
+        time = Clock()
+        broker = MemoryBroker(time, delay_ms=2)
+        gate = Gate(broker.dial("agent1"))
+        async with asyncio.TaskGroup() as tasks:
+            life = tasks.create_task(robot(broker.dial(ROBOT), time, secret=b"1" * 16).run())
+            async with lease_of_another(broker, time).here() as other:
+                await other.diary.until(lambda: other.diary.fresh, 5)
+                assert await other.wish("acquire", "policy") is not None
+                assert other.lease
+                broker.log.clear()
+                trial = Trial(
+                    (gate.dial, "agent1", b""), (broker.dial("operator1"), "operator1", b""), gate, time,
+                    fleet=FLEET, robot=ROBOT,
+                )  # fmt: skip
+                results = await trial.run([p for p in promises() if p.name in DRIVEN])
+                sent = {who for who, message in broker.log if "/command/" in message.topic}
+            life.cancel()
+        return results, trial.ended, sent
+
+    results, ended, sent = clock.run(main(), virtual=True)
+    assert ended == "agentB holds the lease of r1: end it, or wait"
+    assert named(results, "not run") == set(DRIVEN)
+    assert not sent  # it is not stopped, either: it is theirs
+
+
+@pytest.mark.parametrize(
+    ("does", "said"), [("lease", "agentB holds the lease"), ("stop", "somebody else commands r1 (stop")]
+)
+def test_somebody_who_meddles_makes_no_broken_promise(does: str, said: str) -> None:
+    async def harm(broker: MemoryBroker, lives: list[asyncio.Task[None]], time: Clock) -> None:
+        await time.sleep_until(time.now() + 2000 * MS)
+        async with lease_of_another(broker, time).here() as other:
+            await other.diary.until(lambda: other.diary.fresh, 5)
+            if does == "lease":
+                while not other.lease:
+                    await other.wish("acquire", "policy")  # busy, until that of the trial has run out
+            else:
+                await other.say("stop")
+
+    results, ended, stops, _ = cut_short(harm, DRIVEN)
+    assert [each.verdict for each in results] == ["passed", "not run", "not run", "not run"]
+    assert "the trial was disturbed while trying lease.expiry" in ended
+    assert said in ended
+    assert stops or does == "stop"
+
+
 # --- what it measures with
 
 
@@ -338,6 +391,8 @@ def test_the_list_and_what_cannot_be_tried(capsys: pytest.CaptureFixture[str]) -
         (["--yes", "--pid", "9999999"], "there is no such process"),
         (["--yes", "--pid", "0"], "no process of a robot"),
         (["--yes"], "127.0.0.1:1"),
+        (["--yes", "--json", "/no/such/x.json"], "there is no folder /no/such"),
+        (["--yes", "--json", "same.key", "--agent-key", "same.key"], "--agent-key"),
         (["--yes", "--freeze-command", "true"], "--thaw-command"),
         (["--yes", "--operator-key", "/no/such/file"], "--operator-key"),
     ):

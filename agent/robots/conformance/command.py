@@ -13,7 +13,7 @@ def add(commands: Commands) -> None:
         "conformance", help="try the promises of the robot contract on a robot: it moves, and is interfered with",
         description="Misbehaves towards a robot on purpose, and reports what it did (docs/conformance.md).",
         epilog="Exit codes: 0 what was tried is kept; 1 a promise is broken; 2 an error, no robot was found, "
-        "or the broker or the robot went away before the end. "
+        "somebody else moves it, or the broker or the robot went away before the end. "
         "Passwords are in the environment: VISAVIS_MQTT_PASSWORD, VISAVIS_MQTT_OPERATOR_PASSWORD.",
     )  # fmt: skip
     options.add_argument("url", metavar="mqtt://HOST:PORT", help="mqtt:// or mqtts://, perhaps USER@HOST")

@@ -30,6 +30,7 @@ class Party:
     name: the agent's id;  key: seals what is sent, if the robot wants that
     beating, renewing: whether heartbeats are sent, and the lease is kept; a promise may turn them off
     passing: its id is of this run alone, and nothing of it is left at the broker
+    session: with which the ids of its commands begin
     gone: with what its connection ended; None as long as it stands
     """
 
@@ -43,7 +44,7 @@ class Party:
         self.lost: list[str] = []
         self.gone: LinkError | None = None
         self._dial, self._key, self._passing = dial, key, passing
-        self._session = secrets.token_hex(6)
+        self.session = secrets.token_hex(6)
         self._count = self._seq = self._beat = 0
         self._paced = clock.now()  # what another party of this name did just now counts, too
         self._connection: Connection | None = None
@@ -122,7 +123,7 @@ class Party:
         """A command that is right in every way, with `fields` put in; a field that is None is left out."""
         self._count += 1
         body = {
-            "v": 1, "id": f"{self._session}-{self._count}", "name": name, "args": dict(args or {}), "from": self.name,
+            "v": 1, "id": f"{self.session}-{self._count}", "name": name, "args": dict(args or {}), "from": self.name,
             "fresh": self.diary.fresh, "lease": self.lease or None,
             "reply_to": agent_topic(self.fleet, self.name, "reply"), "origin": {"source": "policy"}, **fields,
         }  # fmt: skip
@@ -172,7 +173,7 @@ class Party:
         """Ask something about the lease, and wait for the answer; `lease` is kept as it says."""
         self._count += 1
         body = {
-            "v": 1, "id": f"{self._session}-{self._count}", "from": self.name, "op": op, "rank": rank,
+            "v": 1, "id": f"{self.session}-{self._count}", "from": self.name, "op": op, "rank": rank,
             "lease": self.lease if op != "acquire" else None, "fresh": self.diary.fresh, **fields,
         }  # fmt: skip
         payload = self.packed({key: value for key, value in body.items() if value is not None})
@@ -207,9 +208,9 @@ class Party:
         while True:
             if self.beating:
                 self._beat += 1
-                body = AgentHeartbeat(self._session, self._beat, max(0, self.clock.now() // MS))
+                body = AgentHeartbeat(self.session, self._beat, max(0, self.clock.now() // MS))
                 if self.diary.fresh is not None:
-                    body = AgentHeartbeat(self._session, self._beat, body.mono_ms, {self.robot: self.diary.fresh})
+                    body = AgentHeartbeat(self.session, self._beat, body.mono_ms, {self.robot: self.diary.fresh})
                 self.publish(agent_topic(self.fleet, self.name, "heartbeat"), encode(body), 0)
             await asyncio.sleep(BEAT_EVERY)
 
@@ -219,13 +220,13 @@ class Party:
             if self.renewing and self.lease:
                 self._count += 1
                 body = {
-                    "v": 1, "id": f"{self._session}-{self._count}", "from": self.name, "op": "renew",
+                    "v": 1, "id": f"{self.session}-{self._count}", "from": self.name, "op": "renew",
                     "lease": self.lease, "fresh": self.diary.fresh,
                 }  # fmt: skip
                 self.publish(self.topic("lease/set"), self.packed(body))
 
     def _presence(self, state: Any) -> Outgoing:
-        body = encode(AgentConnection(state, self._session))
+        body = encode(AgentConnection(state, self.session))
         return Outgoing(agent_topic(self.fleet, self.name, "connection"), body, 1, retain=True)
 
     async def _bye(self, connection: Connection) -> None:

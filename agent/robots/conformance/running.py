@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from agent.robots.conformance.others import Disturbed
 from agent.robots.conformance.party import Party
 from agent.robots.conformance.promises import Broken, NotTried, Promise, Result, whole
 from agent.robots.conformance.stage import NotHeard, Program, Stage, Wire
@@ -15,6 +16,7 @@ from streams.errors import VisavisError
 PATIENCE = 150.0  # s for one promise, a restart included
 LEAVE = 12.0  # s to leave the robot standing
 AFRESH = 5.0  # s to stop it by a new connection
+LATER = 0.3  # s within which what others do to a robot is told
 
 
 UNTOUCHED = Program()
@@ -40,6 +42,7 @@ class Trial:
         self._operator_key, self._speed, self._rank = operator_key, speed, rank
         self._spare, self._passing = spare or second[0], passing
         self._turns = 0
+        self._sessions: set[str] = set()
         self.latched = False
         self.ended = ""
 
@@ -47,7 +50,8 @@ class Trial:
         """Try `promises` in their order; `told` is given each result as it comes.
 
         It ends at once, with `ended`, when the robot is not there or not heard any more, when the broker cannot be
-        used, and when an option proves to be wrong; what was not reached is "not run". Cancelled, the robot is left
+        used, when an option proves to be wrong, and when somebody else holds the robot's lease or commands it: a
+        promise that was being tried is then not judged. What was not reached is "not run". Cancelled, the robot is left
         standing first.
         """
         results: list[Result] = []
@@ -79,6 +83,9 @@ class Trial:
                 self.ended = str(stage.trouble)
             return outcome
         self.ended = str(outcome)
+        if isinstance(outcome, Disturbed) and (begun or self._turns > 1):
+            when = "while" if begun else "before"
+            self.ended = f"the trial was disturbed {when} trying {promise.name}: {outcome}, and try again"
         if isinstance(outcome, NotHeard):
             self.ended = f"no robot {self._robot} was found in fleet {self._fleet}: {outcome}"
             if begun or self._turns > 1:
@@ -121,8 +128,9 @@ class Trial:
         )
         stage = Stage(
             agent, second, self._wire, self._program, operator_key=self._operator_key, speed=self._speed,
-            rank=self._rank, side=1 if self._turns % 2 else -1,
+            rank=self._rank, side=1 if self._turns % 2 else -1, sessions=self._sessions,
         )  # fmt: skip
+        self._sessions |= {agent.session, second.session}
         entered = False
         try:
             async with second.here(), agent.here():
@@ -182,4 +190,5 @@ async def _verdict(promise: Promise, stage: Stage) -> Result | VisavisError:
     except VisavisError as error:
         return error
     await stage.there()  # what a robot that is gone has not done is not its fault
-    return result
+    await stage.wait(LATER)
+    return stage.others() or result  # nor what it did for somebody else

@@ -1,11 +1,12 @@
 """Where one promise is tried: an agent on a way that can be spoilt, a second one that watches, and the robot."""
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, NamedTuple, Protocol
 
 from agent.robots.conformance.means import Errand, Means
 from agent.robots.conformance.motion import Motion
+from agent.robots.conformance.others import Disturbed, Others
 from agent.robots.conformance.party import Party
 from agent.robots.conformance.promises import Broken, NotTried, check
 from embodied.robot.codec import encode
@@ -55,18 +56,22 @@ class Stage:
     """agent: misbehaves;  second: behaves, sees everything, and may be an operator;  both connected already
 
     operator_key: with which a reset of the stop is proven;  speed: of the base in trials, m/s;  side: +1 or -1: which
-    way it is driven, so that it does not go further and further
+    way it is driven, so that it does not go further and further;  sessions: of our parties of earlier promises
     """
 
     def __init__(
         self, agent: Party, second: Party, wire: Wire, program: Program, *, operator_key: bytes = b"",
         speed: float = 0.2, rank: Rank = "policy", side: int = 1,
+        sessions: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.agent, self.second, self.wire, self.program = agent, second, wire, program
         self.clock: Clock = agent.clock
         self.rank: Rank = rank
         self.side = side
         self._operator_key, self._speed = operator_key, speed
+        self._others = Others(
+            second.diary, second.robot, (agent.name, second.name), {*sessions, agent.session, second.session}
+        )
         self._factsheet: Factsheet | None = None
         self._quiet = self._frozen = False
         self.trouble: VisavisError | None = None
@@ -75,13 +80,16 @@ class Stage:
     # --- what there is
 
     async def ready(self) -> None:
-        """Wait until the robot is heard. Raises `NotHeard` if it is not."""
+        """Wait until the robot is heard. Raises `NotHeard` if it is not, `Disturbed` if somebody else has its lease."""
+        there: Factsheet | None = None
         for party in (self.second, self.agent):
             diary = party.diary
             there = await diary.until(lambda d=diary: d.fresh and d.newest(Factsheet), ALIVE)  # type: ignore[misc]
             if there is None:
                 raise NotHeard(self._missing(party))
-            self._factsheet = there
+        if others := self.others():
+            raise others  # before anything is done to it: nor is it stopped, it is theirs
+        self._factsheet = there
 
     def _missing(self, party: Party) -> str:
         diary = party.diary
@@ -93,14 +101,24 @@ class Stage:
             return f"a factsheet is kept for it, and no heartbeat was heard for {ALIVE:g} s: its program is not running"
         return f"nothing was heard of it for {ALIVE:g} s: --robot and --fleet, and is its program running?"
 
+    def others(self) -> Disturbed | None:
+        """Somebody else who has to do with the robot."""
+        found = self._others()
+        return Disturbed(f"{found}: end it, or wait") if found else None
+
     async def watch(self) -> VisavisError:
-        """Wait for what makes going on useless, and return it: a connection that has ended, or a silent robot."""
+        """Wait for what makes going on useless, and return it.
+
+        A connection that has ended, a silent robot, somebody else who moves it.
+        """
         while True:
             await self.wait(LOOK_EVERY)
             for party in (self.second, self.agent):
                 if party.gone is not None:
                     await self.wait(TOGETHER)
                     return party.gone
+            if self._factsheet is not None and (others := self.others()):
+                return others
             if self._factsheet is not None and not self._quiet and self._silent(SILENT):
                 # With a broker that stands still nothing is heard, either.
                 return await self.second.check() or NotHeard(f"no heartbeat came for {SILENT:g} s")

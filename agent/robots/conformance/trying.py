@@ -11,7 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 
-from agent.outputs import Terminal
+from agent.outputs import Terminal, check
 from agent.robots.conformance import report
 from agent.robots.conformance.programs import program
 from agent.robots.conformance.promises import Promise, Result, promises, whole
@@ -52,6 +52,8 @@ def conformance(arguments: argparse.Namespace) -> int:
     if not 0.05 <= arguments.speed <= 1.0:
         raise ConformanceError("--speed: from 0.05 to 1.0 m/s")
     robot_topic(arguments.fleet, arguments.robot, "state")  # raises for ids that are none
+    files = ("agent_key", "operator_seal", "operator_key", "ca", "cert", "key")
+    check({"--json": arguments.json}, {f"--{each.replace('_', '-')}": getattr(arguments, each) for each in files})
     passing = _named(arguments)
     for agent in (arguments.agent, arguments.operator):
         agent_topic(arguments.fleet, agent, "reply")
