@@ -120,10 +120,10 @@ def report(done: Done, *, answer: bool) -> str:
     if done.kind == "Call" and done.status == "refused":  # no such tool, or not with these arguments
         return "I cannot do that here."
     if done.status == "timeout":
-        return f"{_failed(done)}: it took too long."
+        return f"{_so_far(done)}: it took too long."
     # A detail with names or symbols in it is for the log, not for the ear.
     detail = re.sub(r"^[A-Z]\w*: ", "", done.detail).partition(": ")[0].rstrip(".")
-    return f"{_failed(done)}: {detail}." if phrasing.SPEAKABLE.fullmatch(detail) else f"{_failed(done)}."
+    return f"{_so_far(done)}: {detail}." if phrasing.SPEAKABLE.fullmatch(detail) else f"{_so_far(done)}."
 
 
 def _failed(done: Done) -> str:
@@ -131,14 +131,34 @@ def _failed(done: Done) -> str:
     return f"I could not {_WISHES.get(done.name, 'do that')}"
 
 
+def _so_far(done: Done) -> str:
+    """What was not done; of a motion that was done in part, how much was."""
+    wanted, came, told = _came(done)
+    if not told or wanted * came <= 0:
+        return _failed(done)
+    return "I did not quite get there" if abs(wanted - came) <= 0.1 * abs(wanted) else f"I only {told}"
+
+
 def _fell_short(done: Done) -> str:
-    wanted = done.arguments.get("distance_m")
-    went = done.result.get("distance_m") if isinstance(done.result, dict) else None
-    if not isinstance(wanted, float | int) or not isinstance(went, float | int):
+    wanted, came, told = _came(done)
+    if "distance_m" not in done.arguments or abs(wanted - came) <= 0.1 * abs(wanted):
         return ""
-    if abs(wanted - went) <= 0.1 * abs(wanted):
-        return ""
-    return f"I only went {phrasing.count(round(abs(went), 1), 'metre')}."
+    return f"I only {told}." if told else "I did not get anywhere."
+
+
+def _came(done: Done) -> tuple[float, float, str]:
+    """How far it was to go (m) or turn (rad), and how far it came; that in words, "" if it is not known, or nothing."""
+    for name in ("distance_m", "angle_rad"):
+        wanted = done.arguments.get(name)
+        came = done.result.get(name) if isinstance(done.result, dict) else None
+        if not isinstance(wanted, float | int) or not isinstance(came, float | int) or not math.isfinite(came):
+            continue
+        if name == "distance_m":
+            metres = round(abs(came), 1)
+            return wanted, came, f"went {phrasing.count(metres, 'metre')}" if metres else ""
+        degrees = 5 * round(math.degrees(abs(came)) / 5)
+        return wanted, came, f"turned {phrasing.count(degrees, 'degree')}" if degrees else ""
+    return 0.0, 0.0, ""
 
 
 def _join(*words: str) -> str:

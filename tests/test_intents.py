@@ -1,6 +1,7 @@
 """The embedded policy: what it answers, when it asks first, what it says unasked, and when it is silent."""
 
 import asyncio
+import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -355,6 +356,31 @@ def test_a_motion_that_went_otherwise_is_reported(talk: Talk) -> None:
     move = talk.person("go forward two meters")
     talk.ends(move[1], "cut")
     assert not talk.policy.wants_floor
+
+
+@pytest.mark.parametrize(
+    ("wish", "status", "result", "told"),
+    [
+        ("go forward two meters", "done", {"distance_m": 0.02}, "I did not get anywhere."),
+        ("go forward one meter", "failed", {"distance_m": 0.5}, "I only went half a metre: a wall is near."),
+        ("go back two meters", "failed", {"distance_m": -0.69}, "I only went zero point seven metres: a wall is near."),
+        ("go back two meters", "failed", {"distance_m": -1.02}, "I only went one metre: a wall is near."),
+        ("go forward two meters", "timeout", {"distance_m": 0.5}, "I only went half a metre: it took too long."),
+        ("go forward two meters", "failed", {"distance_m": 1.9}, "I did not quite get there: a wall is near."),
+        ("go forward two meters", "failed", {"distance_m": 0.02}, "I could not move: a wall is near."),
+        ("go forward two meters", "failed", {"distance_m": -0.3}, "I could not move: a wall is near."),
+        ("go forward two meters", "failed", {"left_m": 0.3}, "I could not move: a wall is near."),
+        ("go forward two meters", "failed", {"distance_m": math.nan}, "I could not move: a wall is near."),
+        ("turn left", "failed", {"angle_rad": 0.72, "distance_m": 0.2}, "I only turned forty degrees: a wall is near."),
+        ("turn left", "failed", {"angle_rad": 0.01}, "I could not turn: a wall is near."),
+    ],
+)
+def test_of_a_motion_that_failed_on_the_way_it_is_told_how_far_it_came(
+    talk: Talk, wish: str, status: str, result: dict[str, float], told: str
+) -> None:
+    move = talk.person(wish)
+    talk.ends(move[1], status, "a wall is near", result)
+    assert texts(talk.floor()) == [told]
 
 
 def test_timers(talk: Talk) -> None:
