@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 import pytest
-from msgspec.structs import replace
 
 from embodied.errors import BodyError
 from embodied.link.port import LinkBroken, LinkRefused
@@ -183,9 +182,14 @@ def test_a_goodbye_of_the_robot_is_told_as_such() -> None:
             await here.until(lambda: here.told.faults("RobotSilent"))
             assert "said goodbye" in here.told.faults("RobotSilent")[0].message
             assert here.told.of(BodyState)[-1].link == "unknown"
+            asked = here.clock.now()
             refused = await here.do(move())
-            assert refused.status == "refused" and refused.detail == "it is not heard"
-            assert replace(refused, detail="") != refused
+            assert refused.status == "refused" and refused.detail == "it has said goodbye"
+            assert here.clock.now() - asked < SECOND / 20, "of a robot that is known to be gone it is said at once"
+            here.robot()
+            await here.wait(0.2)
+            assert here.bodies[0].client.gone == ""
+            assert (await here.do(move(0.1, turn=2, id=2))).status == "done"
 
     virtual(main)
 

@@ -191,7 +191,7 @@ class Skill:
     async def _allowed(self) -> str:
         """Wait for the lease; why the robot may not be moved, "" if it may."""
         until = self._clock.now() + round(LEASE_S * SECOND)
-        while (why := self._client.why_not(moves=True)) and self._clock.now() < until:
+        while (why := self._client.why_not(moves=True)) and not self._client.gone and self._clock.now() < until:
             await self._clock.sleep_until(self._clock.now() + 20 * MS)
         return why or ("it is stopped; an operator has to reset it" if self._client.watch.latched else "")
 

@@ -23,7 +23,7 @@ from streams.ports import Publisher
 from streams.types import Action, Command, Offer, Outcome, Progress, Steer
 
 READY = SECOND
-"""How long a motion waits for the lease, or for the robot to be there."""
+"""How long a motion waits for the lease, or for the robot to be there: not for one that is known to be gone."""
 HALT = 950 * MS
 """How long `halt` waits until the robot is seen to stand: within `embodied.body.HALT_S`."""
 STEP = 20 * MS
@@ -147,7 +147,7 @@ class RobotBody:
             barred = (
                 self.client.lease.blocked or self.client.lease.refusals != refusals
             )  # it is not asked again so soon
-            if not reason or now >= until or (moves and barred):
+            if not reason or now >= until or (moves and barred) or self.client.gone:
                 return reason
             await self._clock.sleep_until(min(until, now + SOON))
 

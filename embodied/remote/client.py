@@ -60,7 +60,7 @@ class RobotClient(Known):
             return "it has just started anew"
         health = self.watch.health(self._now())
         if health == "unknown" or (moves and health != "heard"):
-            return "it is not heard"
+            return f"it {self.gone}" if self.gone else "it is not heard"
         if moves and self.watch.latched:
             return ""  # the proposer says that better
         if moves and not self.lease.held:

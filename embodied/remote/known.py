@@ -113,6 +113,12 @@ class Known:
         return self.watch.health(self._now()) if self.connected else _worse(self.watch.health(self._now()))
 
     @property
+    def gone(self) -> str:
+        """How it went away for good, as far as the broker tells, such as "has said goodbye"; "" if it may be there."""
+        away = self.connected and self._presence in ("offline", "lost") and self.health == "unknown"
+        return _GONE[self._presence] if away else ""
+
+    @property
     def pose(self) -> tuple[float, float, float] | None:
         """x, y (m), heading (rad), if it is known of the last second."""
         found = self.odometry
