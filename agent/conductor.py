@@ -54,6 +54,7 @@ from streams.types import (
     TurnWaiting,
     Typed,
     Voice,
+    Withdraw,
     Words,
 )
 
@@ -61,6 +62,11 @@ POLICY = "policy"  # where a `Fault` of the policy is
 NOBODY = -1  # the stretch of speech of a stop that nobody spoke
 INTERRUPTED = "Interrupted"
 """Error name of the `Fault` by which a session says that it must end now."""
+ENDING = "Ending"
+"""Error name of the `Fault` by which a session says that somebody ends it: nothing moves any more."""
+ENDED = "the session is being ended"
+CUT = "interrupted"
+"""Reasons of the `Halt`s that follow from these two: nobody said a word."""
 
 
 def _logical(packet: Packet[Any]) -> Packet[Any]:
@@ -84,6 +90,8 @@ class Conductor:
         self._senses_ended = False
         self._told_ended = False
         self._interrupted = False
+        self._ending = False
+        self._moving: set[int] = set()
         self._latest = -1
         self._spontaneous = policy if isinstance(policy, Spontaneous) else None
         self._sparing = Sparing(policy)
@@ -176,6 +184,7 @@ class Conductor:
                 return
             case Outcome(id=number):
                 self._waiting_for.discard(number)
+                self._moving.discard(number)
             case Words() as words if (stop := self._reflex.feed(words)) is not None:
                 self._stop(words.segment, stop.word)
             case Typed(text=text) if (word := self._reflex.typed(text)) is not None:
@@ -184,10 +193,12 @@ class Conductor:
                 return
             case StopPressed(latch=latch):
                 self._stop(NOBODY, "pressed", latch=latch)
-            case Steered() as hand:
+            case Steered() as hand if not self._ending:
                 self._act(Steer(hand.vx, hand.vy, hand.wz, hand.robot))
             case Adjusted(manner=manner):
                 self.turns.manner = manner
+            case Fault(error=error) if error == ENDING:
+                self._rest()
             case Fault(error=error) if error == INTERRUPTED:
                 self._interrupt()
         self._spare_no_more(self._sparing.over(packet.data))
@@ -207,7 +218,7 @@ class Conductor:
 
     def _offer_floor(self) -> None:
         quiet = self.turns.manner.proactivity == "none" and not urgent(self.policy)
-        if self.policy.wants_floor and not self._senses_ended and not quiet:
+        if self.policy.wants_floor and not (self._senses_ended or self._ending or quiet):
             turn = self.turns.unasked(self._now)
             if turn is not None:
                 self._decide([turn])
@@ -219,12 +230,22 @@ class Conductor:
         self._spare_no_more(self._sparing.end())
         self._decide(decisions)
 
+    def _rest(self) -> None:
+        """Somebody ends the session: what moves rests now, for nobody may be able to stop it later. Words have time.
+
+        Nothing is halted where nothing of ours moves: a robot that somebody else drives goes on.
+        """
+        self._ending = True
+        if self._moving:
+            self._act(Halt(ENDED))
+            self._spare_no_more(self._sparing.end())
+
     def _interrupt(self) -> None:
         """Whoever ended the session has waited: what is being said and done ends here, and no reply begins any more."""
         self._interrupted = True
-        self._act(Halt("interrupted"))
+        self._act(Halt(CUT))
         self._spare_no_more(self._sparing.end())
-        self._cut(self._latest, "interrupted")
+        self._cut(self._latest, CUT)
 
     # --- output
 
@@ -250,6 +271,8 @@ class Conductor:
 
     def _act(self, action: Action) -> None:
         self._observe(_logical(self._publisher.publish(ACTION, self._now, action)))
+        if self._ending and isinstance(action, Command):  # read by the body in one go: it never begins
+            self._act(Withdraw(action.id, ENDED, action.turn))
 
     def _spare_no_more(self, cut: OverlapCut | None) -> None:
         """What moves because of the turn that was cut ends as it declared."""
@@ -307,6 +330,8 @@ class Conductor:
         self._ids += 1
         if isinstance(action, Say | Command):  # a timer may have an hour to go, and who asked a model waits for it
             self._waiting_for.add(self._ids)
+        if isinstance(action, Command):
+            self._moving.add(self._ids)
         return msgspec.structs.replace(action, id=self._ids)
 
     def _nudge(self) -> None:

@@ -25,7 +25,7 @@ from streams.recording import Recorder
 
 OK, INCOMPLETE = 0, 1
 GRACE_S = 2.0
-"""Session time that is left to what is being said and done when somebody ends the session."""
+"""Session time that is left to what is being said when somebody ends the session. What moves is halted at once."""
 RECENT_S = 600.0
 """A live session may last for days: its report is of the newest part of it."""
 SWITCH_S = 0.001
@@ -170,7 +170,8 @@ def execute(session: Lasting, speed: float | None) -> int:
 
     Returns 0, or 128 + the number of the signal that ended it.
 
-    Ctrl-C or SIGTERM: the sources end, what is being said and done has `GRACE_S` to come to its end and is then cut;
+    Ctrl-C or SIGTERM: what moves is halted (and everything with it, as at the word "stop"), the sources end; where
+    nothing moves, what is being said has `GRACE_S` to come to its end and is then cut;
     ledger, recording and sound are whole. A second one cancels it all (`KeyboardInterrupt` with that number).
     """
     ended: list[int] = []

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 from rich.text import Text
 
+from agent.conductor import CUT, ENDED, ENDING
 from agent.robot_lines import RobotLines
 from agent.timings import word_end
 from embodied.ledger import heard_text
@@ -164,6 +165,8 @@ class Narrator:
                 return self._seen(len(faces), packet.at)
             case Recovered(where=where, message=message):
                 return [Line(packet.at, "", Text(f"{where}: {message or 'is back'}", NOTE))]
+            case Fault(error=error) if error == ENDING:
+                return []  # nothing is wrong; what it halts is told
             case Fault() as fault:
                 return [Line(packet.at, "fault", Text(f"{fault.where}: {fault.error}: {fault.message}", ALARM))]
             case _:
@@ -289,6 +292,8 @@ class Narrator:
                 else "STOP pressed, everything halts"
             )
             return Line(t, "", Text(stop, ALARM))
+        if word in (ENDED, CUT):
+            return Line(t, "", Text(f"STOP: {ENDED}, everything halts", ALARM))
         end = word_end(self._last_words, word) if self._last_words is not None else None
         after = f", {_ms(t - end)} after the word" if end is not None else ""
         return Line(t, "", Text(f'STOP: "{word}" heard, everything halts{after}', ALARM))

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct
 
+from agent.conductor import ENDING
 from agent.figures import FEW, Share, Spread
 from agent.model_figures import ModelFigures, model_figures
 from agent.timings import BargeIn, Stages, StopFigures, TurnFigures, barge_ins, stops, turn_figures
@@ -117,7 +118,8 @@ def summarise(
     turns = tuple(turn_figures(kept))
     cuts = tuple(barge_ins(kept))
     queues = None if lanes is None else tuple(LaneFigures(lane.reader, lane.high, dict(lane.dropped)) for lane in lanes)
-    published = [packet.data for packet in kept if isinstance(packet.data, Fault)]
+    told = [packet.data for packet in kept if isinstance(packet.data, Fault)]
+    published = [fault for fault in told if fault.error != ENDING]  # somebody ended it: nothing was wrong
     ends = [packet.data for packet in kept if isinstance(packet.data, Outcome)]
     done = [outcome for outcome in ends if outcome.action in ("Call", "Command")]
     commits = [packet.data for packet in kept if isinstance(packet.data, TurnCommitted)]

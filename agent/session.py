@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from agent.conductor import INTERRUPTED, Conductor
+from agent.conductor import ENDED, ENDING, INTERRUPTED, Conductor
 from embodied.body import Body
 from streams import clock as clocks
 from streams.bus import Bus, Lane
@@ -111,6 +111,7 @@ class Session:
         self.started = started
         self._desk, self._opened = desk, opened
         self._stopping = asyncio.Event()
+        self._hurried = False
         self.bus: Bus | None = None
         self.faults: list[Fault] = []
         self.ended_ns = 0
@@ -168,9 +169,13 @@ class Session:
     def stop(self, grace_s: float | None = None) -> None:
         """End the sources now; the rest comes to its end as at the end of any stream. Safe to call at any time.
 
-        grace_s: s of session time after which what is still being said or done is cut (None: it may take its time).
-        The cut is told by a `Fault`, which the conductor acts upon: so it is recorded, and replays like anything else.
+        grace_s: None: what is being said and done may take its time. Else what moves is halted now, for from here on
+            nobody could stop it, and what is still being said after so many s of session time is cut.
+        Either is told by a `Fault`, which the conductor acts upon: so it is recorded, and replays like anything else.
         """
+        if grace_s is not None and not self._hurried:
+            self._hurried = True
+            self._tell(Fault("session", ENDING, f"{ENDED}: nothing moves any more"))
         self._stopping.set()
         if grace_s is not None:
             asyncio.get_running_loop().call_later(grace_s, self._interrupt)
@@ -199,6 +204,9 @@ class Session:
     def _report(self, fault: Fault) -> None:
         """A part of the session failed in an expected way: everybody may know, and the session goes on."""
         self._note(fault)
+        self._tell(fault)
+
+    def _tell(self, fault: Fault) -> None:
         if self.bus is not None and FEEDBACK not in self.bus.closed:
             self.bus.publish(FEEDBACK, self.bus.clock.now(), fault)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
+from agent.conductor import CUT, ENDED
 from streams.clock import MS, SECOND
 from streams.packet import Packet
 from streams.types import (
@@ -210,7 +211,7 @@ def stops(packets: Packets) -> Iterator[StopFigures]:
     for place, packet in enumerate(packets):
         if isinstance(packet.data, Words):
             words = packet.data
-        elif isinstance(packet.data, Halt) and words is not None:
+        elif isinstance(packet.data, Halt) and words is not None and packet.data.reason not in (ENDED, CUT):
             end = word_end(words, packet.data.reason)
             hush = None
             for later in packets[place + 1 :]:

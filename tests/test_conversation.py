@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from agent.conductor import Conductor
-from agent.session import Log, Session
+from agent.session import BodyPort, Log, Session
+from embodied.body import Body
+from embodied.motion import SimulatedBase
 from policies.errors import PolicyError
 from policies.reflex import Reflex, stop_words
 from policies.turns import TurnConfig, TurnTaker
@@ -16,6 +18,7 @@ from streams.clock import MS, Clock, run
 from streams.ports import Publisher
 from streams.topics import FEEDBACK
 from streams.types import (
+    Command,
     Fault,
     Halt,
     Hush,
@@ -183,6 +186,76 @@ def test_without_a_body_every_action_is_refused_and_the_session_ends() -> None:
         speed=None
     )
     assert [outcome.status for outcome in log.of(Outcome)] == ["refused"]
+
+
+class Drives:
+    """A policy that drives a long way and talks of it; a second motion follows when `more` is set."""
+
+    wants_floor = False
+
+    def __init__(self) -> None:
+        self.more = asyncio.Event()
+
+    def observe(self, packet: Any) -> None:
+        self.wants_floor = isinstance(packet.data, Outcome)  # it would say how far it came
+
+    async def reply(self, turn: TurnCommitted) -> Any:
+        yield Command("move", {"distance_m": 5.0})
+        await self.more.wait()
+        yield Command("move", {"distance_m": 1.0})
+
+
+async def _ended(policy: Any, body: BodyPort | None, *, grace_s: float | None, after_s: float = 2.0) -> Session:
+    """A session of one turn, stopped after `after_s`."""
+    clock, log = Clock(), Log()
+    conductor = Conductor(TurnTaker(), policy, Reflex(()))
+    percepts = Percepts(spoken(1, 100, 500, "go"), tail_ms=60_000)
+    body = body or Body((SimulatedBase(clock),))
+    session = Session(sources=[percepts], encoders=[], conductor=conductor, body=body, taps=[log])
+    session.log = log  # type: ignore[attr-defined]
+    async with asyncio.TaskGroup() as group:
+        group.create_task(session.main())
+        await clock.sleep_until(round(after_s * 1000) * MS)
+        session.stop(grace_s)
+        session.stop(grace_s)
+        if isinstance(policy, Drives):
+            await clock.sleep_until(round(after_s * 1000 + 200) * MS)
+            policy.more.set()
+    return session
+
+
+def test_who_ends_a_session_halts_what_moves_and_nothing_begins_any_more() -> None:
+    async def main() -> Session:
+        return await _ended(Drives(), None, grace_s=2.0)
+
+    session = run(main(), virtual=True)
+    log: Log = session.log  # type: ignore[attr-defined]
+    [halt] = [packet for packet in log.packets if isinstance(packet.data, Halt)]
+    assert (halt.data.reason, halt.t, halt.at) == ("the session is being ended", 2000 * MS, 2000 * MS)
+    first, second = (packet for packet in log.packets if isinstance(packet.data, Outcome))
+    assert (first.data.status, first.at) == ("cut", 2000 * MS)
+    assert (second.data.status, second.data.detail) == ("fenced", "the session is being ended")
+    assert not [turn for turn in log.of(TurnCommitted) if turn.reason == "unasked"], "nobody is there to be told"
+    assert session.ended_ns < 4000 * MS, "nothing else was waited for"
+    assert not session.faults, "that somebody ended it is no fault of its own"
+
+
+def test_a_session_whose_input_is_over_lets_a_motion_come_to_its_end() -> None:
+    async def main() -> Session:
+        return await _ended(Drives(), None, grace_s=None)
+
+    log: Log = run(main(), virtual=True).log  # type: ignore[attr-defined]
+    assert not log.of(Halt)
+    assert [outcome.status for outcome in log.of(Outcome)] == ["done", "done"]
+
+
+def test_where_nothing_moves_what_is_said_goes_on_and_nothing_is_halted() -> None:
+    async def main() -> Session:
+        return await _ended(Echo(), Mouth(), grace_s=2.0, after_s=1.3)
+
+    log: Log = run(main(), virtual=True).log  # type: ignore[attr-defined]
+    assert not log.of(Halt)
+    assert [outcome.status for outcome in log.of(Outcome)] == ["done"]
 
 
 @pytest.mark.parametrize("turns_of_the_loop", [0, 1, 2, 3, 5, 50])

@@ -18,7 +18,7 @@ from agent import cli
 from streams.audio.wav import write_wav
 from streams.recording import Recording
 from streams.topics import ACTION, FEEDBACK, TURN
-from streams.types import Hush, Outcome, Played, PlayStarted, SensesEnded
+from streams.types import Command, Fault, Halt, Hush, Outcome, Played, PlayStarted, SensesEnded
 from tests.composed import RATE, Said, compose, read_wav
 from tests.dialogues import child, command, parts, visavis
 from tests.sessions import HEADER, made_up, tape
@@ -237,6 +237,31 @@ def test_interrupted(tmp_path: Path, signals: list[signal.Signals], code: int) -
     assert visavis("replay", str(recording), "--check") == 0
     with wave.open(str(voice)) as file:
         assert file.getframerate() > 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_moves_when_it_is_interrupted_is_halted_at_once(tmp_path: Path, number: int) -> None:
+    sound = compose(tmp_path, [Said(0.3, "go forward four meters")], length=60)
+    recording = tmp_path / "i.mcap"
+    process = _begin(recording, sound=sound)
+    while not any(isinstance(packet.data, Command) for packet in Recording.open(recording).packets((ACTION,))):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    time.sleep(0.5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 128 + number, err
+    packets = list(Recording.open(recording).packets((TURN, ACTION, FEEDBACK)))
+    [told] = [packet.at for packet in packets if isinstance(packet.data, Fault)]
+    [halt] = [packet for packet in packets if isinstance(packet.data, Halt)]
+    [ended] = [packet.at for packet in packets if isinstance(packet.data, SensesEnded)]
+    [outcome] = [packet for packet in packets if isinstance(packet.data, Outcome) and packet.data.action == "Command"]
+    assert halt.t == told and halt.data.reason == "the session is being ended"
+    assert outcome.data.status == "cut" and 0 <= outcome.at - halt.t < 0.5e9 and halt.at <= ended + 0.5e9
+    assert "STOP: the session is being ended, everything halts" in out and '" heard' not in out
+    assert "Ending" not in out, "nothing is wrong, and the report tells of no fault"
+    for mode in ("media", "percepts"):
+        assert visavis("replay", str(recording), "--from", mode, "--check") == 0
 
 
 def test_what_is_being_said_when_it_is_interrupted_has_two_seconds(tmp_path: Path) -> None:
