@@ -25,6 +25,11 @@ KNOWN = frozenset({"move", "turn", "come_back"})
 """Motions of which `HELP` tells."""
 MOST = 5  # other things that a robot can do are told
 _CLAUSE = re.compile(r"[.,;:]")
+_THIRD = re.compile(
+    r"(?!always|sometimes|besides)[a-z]{2,}[^suia\W]s(?= (?:the|a|an|to|its|your|one|two|all|every|things|what)\b)"
+)
+"""How a description begins that says what it does, "brings the tool": of other words with an s few are followed so."""
+_SUFFIX = re.compile(r"ies$|(?:ch|sh|ss|x|zz|o)es$|s$")
 
 
 class Question(Struct, frozen=True):
@@ -72,15 +77,21 @@ def help_(question: Question) -> list[Action]:
         return [Say(told)]
     listed = deeds[:MOST] if len(deeds) <= MOST else [*deeds[:MOST], "more"]
     can = phrasing.listed(listed)
-    return [Say(f"{told} The robot can {'also ' if moves else ''}{can}.")]
+    return [Say(f"{told} The robot can {'also ' if moves else ''}do this: {can}.")]
 
 
 def _deed(offer: Offer) -> str:
-    """What `offer` does, to be said after "can": the first clause of its description, or its name."""
+    """What `offer` does, in a list of what it can do: the first clause of its description, or its name."""
     clause = _CLAUSE.split(offer.description, maxsplit=1)[0].strip()
     if not phrasing.SPEAKABLE.fullmatch(clause):
         return " ".join(re.findall(r"[^\W_]+", offer.name))
-    return clause[:1].lower() + clause[1:]
+    clause = clause[:1].lower() + clause[1:]
+    verb = _THIRD.match(clause)
+    return clause if verb is None else _SUFFIX.sub(_bare, verb[0]) + clause[verb.end() :]
+
+
+def _bare(suffix: re.Match[str]) -> str:
+    return "y" if suffix[0] == "ies" else suffix[0][:-2] if len(suffix[0]) > 1 else ""
 
 
 def time(question: Question) -> list[Action]:

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+import pytest
 from msgspec.structs import replace
 
 from policies.motions import other_way
@@ -161,7 +162,38 @@ def test_what_many_robots_can_do_is_told_briefly_and_only_in_words() -> None:
     talk.publish(FEEDBACK, Offered("r2", (replace(offers[0], name="r2.o0"), Offer("call", "Call somebody.", {}))))
     (said,) = [each.text for each in talk.person("what can you do") if isinstance(each, Say)]
     told = said.partition("The robot ")[2]
-    assert told == "can arm spin up, do thing a, do thing b, do thing c, do thing d, and more."
+    assert told == "can do this: arm spin up, do thing a, do thing b, do thing c, do thing d, and more."
+
+
+@pytest.mark.parametrize(
+    ("description", "deed"),
+    [
+        ("Brings the tool to goal.x, goal.y.", "bring the tool to goal"),
+        ("Carries a cup.", "carry a cup"),
+        ("Presses the button.", "press the button"),
+        ("Press the button.", "press the button"),
+        ("Goes to the dock; and stays.", "go to the dock"),
+        ("Closes the door.", "close the door"),
+        ("Focus the camera.", "focus the camera"),
+        ("Always the same dance.", "always the same dance"),
+        ("Waves.", "waves"),
+    ],
+)
+def test_what_it_can_do_is_listed_as_one_says_it_whatever_its_description_begins_with(
+    description: str, deed: str
+) -> None:
+    talk = Talk()
+    talk.publish(FEEDBACK, Offered("r1", (Offer("reach", description, {}, "command"),)))
+    (said,) = [each.text for each in talk.person("what can you do") if isinstance(each, Say)]
+    assert said.endswith(f"The robot can do this: {deed}.")
+
+
+def test_what_a_skill_does_is_told_beside_the_rest() -> None:
+    talk = Talk()
+    reach = Offer("reach", "Brings the tool to the red lamp.", {}, "command", risky=True)
+    talk.publish(FEEDBACK, Offered("r1", (Offer("lamp", "Switch the lamp on or off.", {}, "command"), reach)))
+    (said,) = [each.text for each in talk.person("what can you do") if isinstance(each, Say)]
+    assert said.endswith("The robot can do this: switch the lamp on or off, and bring the tool to the red lamp.")
 
 
 def test_every_number_is_read_back_before_the_motion() -> None:

@@ -311,8 +311,8 @@ def test_asked_what_it_can_do_it_tells_of_the_robot_in_the_words_that_come_with_
     (told,) = hold([typed(1500, "what can you do")], tail_ms=15_000).said()
     assert "tell me to move" in told
     assert told.endswith(
-        "The robot can also drive to a place on the map, say something through the robot's own speaker, and switch the "
-        "robot's lamp on or off."
+        "The robot can also do this: drive to a place on the map, say something through the robot's own speaker, and "
+        "switch the robot's lamp on or off."
     )
 
 
@@ -321,5 +321,7 @@ def test_of_an_arm_it_does_not_say_that_it_drives(tmp_path: Path) -> None:
     agent = RobotConfig(url="mqtt://nowhere", ids=("r1",), find_s=1, words=str(tmp_path / "words.toml"))
     room = Room(profile="arm", settings=GuardSettings(odometry_needed=False), agent=agent)
     (told,) = hold([typed(1500, "what can you do")], room, 'manner.forbidden_tools=["arm.home"]', tail_ms=15_000).said()
-    assert told.endswith("change my volume. The robot can move the joints of the arm to positions, and hold your cup.")
+    assert told.endswith(
+        "change my volume. The robot can do this: move the joints of the arm to positions, and hold your cup."
+    )
     assert "drive" not in told and "move." not in told
