@@ -42,6 +42,40 @@ def test_enter_is_stop_and_a_line_is_said() -> None:
     assert run(main(), virtual=False) == [Typed("turn left"), StopPressed("keyboard"), StopPressed("keyboard")]
 
 
+def test_what_was_typed_before_it_is_read_is_thrown_away_and_it_is_told_from_when_on() -> None:
+    async def main() -> list[Any]:
+        ours, theirs = pty.openpty()
+        heard, began = Heard(), asyncio.Event()
+        with os.fdopen(theirs, "r", encoding="utf-8") as terminal:
+            os.write(ours, b"go forward one metre\n\nand then")
+            async with asyncio.TaskGroup() as group, Keyboard(terminal, began.set) as keyboard:
+                assert not began.is_set()
+                reading = group.create_task(keyboard.run(heard, Clock()))
+                async with asyncio.timeout(5):
+                    await began.wait()
+                    os.write(ours, b"one\n\ntwo\n")
+                    await heard.three.wait()
+                reading.cancel()
+        os.close(ours)
+        return heard.all
+
+    assert run(main(), virtual=False) == [Typed("one"), StopPressed("keyboard"), Typed("two")]
+
+
+def test_a_terminal_that_is_closed_ends_it() -> None:
+    async def main() -> list[Any]:
+        ours, theirs = pty.openpty()
+        heard, began = Heard(), asyncio.Event()
+        with os.fdopen(theirs, "r", encoding="utf-8") as terminal:
+            async with asyncio.timeout(5), asyncio.TaskGroup() as group, Keyboard(terminal, began.set) as keyboard:
+                group.create_task(keyboard.run(heard, Clock()))
+                await began.wait()
+                os.close(ours)
+        return heard.all
+
+    assert run(main(), virtual=False) == []
+
+
 def test_the_end_of_the_input_ends_it() -> None:
     async def main() -> list[Any]:
         reader, writer = os.pipe()

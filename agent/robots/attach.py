@@ -30,6 +30,8 @@ from streams.clock import Clock
 from streams.devices.keyboard import Keyboard
 from streams.ports import Publisher, Source
 
+KEYS = "Enter stops the robot; a line is said to the agent."
+
 
 def attach(arguments: argparse.Namespace) -> int:
     """Find the robots, then talk. Exit codes as `visavis live`.
@@ -105,8 +107,7 @@ def _keyboard(arguments: argparse.Namespace) -> tuple[Source, ...]:
     """The keyboard, where somebody sits at a terminal."""
     if arguments.audio or arguments.web or not sys.stdin.isatty():
         return ()
-    print("Enter stops the robot; a line is said to the agent.", file=sys.stderr)  # noqa: T201
-    return (Keyboard(),)
+    return (Keyboard(began=lambda: print(KEYS, file=sys.stderr)),)  # noqa: T201
 
 
 def furnished(settings: config.Config, found: Mapping[str, Factsheet], eyes_ears: Senses = OWN) -> config.Config:
