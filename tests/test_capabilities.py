@@ -243,4 +243,6 @@ def test_reasons_can_be_said() -> None:
         "that is beyond what is allowed: distance m is 20.0 is beyond 10 maximum"
     )
     assert "\n" not in said("a\n<b>\x00{c}" + "d" * 500) and len(said("d" * 500)) == 160
+    assert why(None, "replaced by s-eece0b29fa46-5-840a5b15") == "a newer motion has taken its place"
+    assert why(None, "replaced by the operator") == "replaced by the operator"
     assert why(None) == "" and why("busy") == "it is busy" and why(None, "bumped: front") == "bumped: front"

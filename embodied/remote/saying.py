@@ -29,6 +29,8 @@ REASONS: dict[Reason, str] = {
     "internal": "its program made a mistake",
 }
 _SIGNS = ((" >= ", " at least "), (" <= ", " at most "), ("=", " is "), ("%", " percent "), ("args.", ""), ("_", " "))
+_REPLACED = re.compile(r"replaced by [\w.:-]*\d[\w.:-]*")
+"""How a robot tells that command, by its id, took the place of another: an id means nothing to people."""
 _OTHER = re.compile(r"[^\w .,:;'’-]+")
 
 
@@ -41,6 +43,8 @@ def why(reason: Reason | None, detail: str = "") -> str:
 
 def said(text: str) -> str:
     """A robot's own text as one line of words and numbers: what is neither can only be misread."""
+    if _REPLACED.fullmatch(text):
+        return "a newer motion has taken its place"
     for sign, word in _SIGNS:
         text = text.replace(sign, word)
     text = " ".join(_OTHER.sub(" ", text).split())[:LONGEST]
