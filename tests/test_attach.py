@@ -153,6 +153,13 @@ def test_files_are_looked_at_before_broker_and_robot(tmp_path: Path, capsys: pyt
             assert said.count("\n") == 1 and missing in said and "127.0.0.1" not in said
 
 
+def test_a_skill_at_an_address_of_no_policy_server_is_told_what_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ([], ["--web"]):
+        assert main(["attach", "mqtt://127.0.0.1:1", "--skill", "grpc://127.0.0.1:9", *more]) == 2
+        said = capsys.readouterr().err
+        assert "--skill FILE.toml" in said and "policy.json" not in said and "127.0.0.1:1:" not in said
+
+
 def test_skills_are_named_and_have_to_fit_the_robot() -> None:
     columns = ("j1.pos", "j2.pos", "j3.pos", "j4.pos", "j5.pos", "gripper.pos")
     reach = spec(columns, name="Reach flow")

@@ -108,7 +108,7 @@ def liar(attend: Callable[[Any], Any], **options: Any) -> Iterator[str]:
 def test_it_is_off_unless_somebody_says_so() -> None:
     truthy: Any = 1
     for options in ({}, {"allow_remote": False}, {"allow_remote": truthy}):
-        with pytest.raises(RemoteRefused, match="allow_remote=True"):
+        with pytest.raises(RemoteRefused, match=r"allow_remote=True .--allow-remote-policy"):
             RemotePolicy("ws://127.0.0.1:1", TOKEN, **options)
 
 

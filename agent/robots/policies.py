@@ -36,6 +36,8 @@ def specs(settings: RobotConfig) -> tuple[ChunkSpec, ...]:
     """The descriptions, for sessions that load the rest later. Raises `PolicyError`, `ConfigError` for a server."""
     if there := next((where for where in settings.skills if remote(where)), None):
         raise ConfigError(f"robot.skills: {there}: a policy on a server goes with `visavis attach` without --web")
+    for where in settings.skills:
+        _no_address(where)
     return tuple(read_spec(Path(where)) for where in settings.skills)
 
 
@@ -49,12 +51,21 @@ def described(where: str) -> bool:
     return where.endswith(".toml")
 
 
+def _no_address(where: str) -> None:
+    if "://" in where:
+        raise ConfigError(
+            f"robot.skills: {where}: a policy server is at ws:// or wss://. A policy on LeRobot's own server, at "
+            "grpc:// or grpcs://, is described in a file, --skill FILE.toml (docs/lerobot.md)."
+        )
+
+
 def _one(where: str, settings: RobotConfig) -> ChunkPolicy:
     if described(where):
         from policies.chunks.lerobot import LeRobotPolicy  # noqa: PLC0415 - an extra, and seldom
 
         return LeRobotPolicy(Served.read(Path(where)), allow_remote=settings.allow_remote_policy)
     if not remote(where):
+        _no_address(where)
         return OnnxPolicy(Package.read(Path(where)))
     from policies.chunks.remote import RemotePolicy  # noqa: PLC0415 - an extra, and seldom
 

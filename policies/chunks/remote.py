@@ -97,7 +97,8 @@ class RemotePolicy:
         if allow_remote is not True:
             raise RemoteRefused(
                 f"a policy on a server ({url}) is off: it would see what the robot sees and move it. "
-                "If you trust that server as you trust this program: allow_remote=True."
+                "If you trust that server as you trust this program: allow_remote=True "
+                "(--allow-remote-policy at `visavis attach`)."
             )
         if len(token) < LEAST_TOKEN or not token.isascii() or not token.isprintable() or " " in token:
             raise RemoteRefused(f"the token of a policy server is at least {LEAST_TOKEN} characters without blanks.")
