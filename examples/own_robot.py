@@ -1,6 +1,7 @@
-"""A robot of one's own: five methods between the guards and the metal. `python own_robot.py mqtt://localhost`, or
+"""A robot of one's own: five methods between the guards and the metal. `python examples/own_robot.py mqtt://localhost`,
+or, in the folder of this project (in this one: `--driver own_robot:Rover`),
 
-visavis robot --broker mqtt://localhost --robot rover --driver own_robot:Rover --set guards.ranges_needed=false
+visavis robot --broker mqtt://localhost --robot rover --driver examples.own_robot:Rover --set guards.ranges_needed=false
 """
 
 import contextlib

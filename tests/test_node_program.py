@@ -217,7 +217,7 @@ def test_the_watchdog_ends_a_program_that_hangs(broker: str, tmp_path: Path) -> 
 
 @needs_broker
 def test_a_robot_of_ones_own(broker: str) -> None:
-    """The example, as a program and as a driver of `visavis robot`."""
+    """The example, as a program and as a driver of `visavis robot`, as docs/robots.md has it."""
 
     async def main() -> None:
         async with agent(broker) as made:
@@ -225,8 +225,8 @@ def test_a_robot_of_ones_own(broker: str) -> None:
             assert (await made.do("move", {"distance_m": 0.3}))["state"] == "succeeded"
             assert abs(last(made, "telemetry/odom")["x"] - 0.3) < 0.03
 
-    given = ("--driver", "own_robot:Rover", "--set", "guards.ranges_needed=false")
-    robot = program(broker, *given, folder=ROOT / "examples")
+    given = ("--driver", "examples.own_robot:Rover", "--set", "guards.ranges_needed=false")
+    robot = program(broker, *given)
     try:
         run(main())
     finally:
