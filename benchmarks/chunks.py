@@ -25,6 +25,7 @@ import numpy as np
 from benchmarks.machine import machine, percentile, spread
 from examples.reach.train import Recipe, train
 from examples.reach.world import Arm, tool
+from policies.chunks.errors import PackageError
 from policies.chunks.executor import ChunkExecutor
 from policies.chunks.inference import OnnxPolicy
 from policies.chunks.package import Package
@@ -249,6 +250,12 @@ def main() -> None:
     print(machine("onnxruntime", "numpy", "torch"))
     with tempfile.TemporaryDirectory() as made:
         folder = asked.packages or Path(made)
+        if asked.packages is not None:
+            try:
+                for each in sorted({family for family, _, _ in WAYS}):
+                    Package.read(folder / each)
+            except PackageError as error:
+                parser.error(f"--packages: {error}")
         if asked.packages is None:
             for done in train(folder, Recipe()):
                 print(f"{done.folder.name}: {done.seconds:.0f} s, loss {done.loss:.5f}, parity {done.parity:.1e}")

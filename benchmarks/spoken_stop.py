@@ -16,6 +16,7 @@ import asyncio
 import math
 import sys
 import time
+import wave
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -93,6 +94,22 @@ def said(word: str, trial: Trial) -> tuple[np.ndarray, int, int]:
     sound = np.concatenate([resampler.push(samples), resampler.finish()]).astype(np.float32)
     loud = np.flatnonzero(np.abs(sound) > 0.01 * np.abs(sound).max())  # as `take` has it: 40 dB below the peak
     return sound / 32767, int(loud[0]), int(loud[-1]) + 1
+
+
+def unusable(folder: Path, voices: Sequence[str]) -> str:
+    """Why the recordings `voices` in `folder` cannot be used, "" if they can."""
+    if not voices:
+        return f"{folder}: there is no such folder, or no .wav file in it"
+    for each in voices:
+        try:
+            samples, _ = read_wav(Path(each))
+        except (OSError, EOFError, wave.Error, ValueError) as error:
+            return f"{each}: it is no WAV file that can be read ({error or 'it ends too early'})"
+        except AssertionError:
+            return f"{each}: WAV files with one channel of 16 bits are needed"
+        if not np.any(samples):
+            return f"{each}: nothing is heard in it"
+    return ""
 
 
 def motors(seconds: float = 20.0, seed: int = 3) -> np.ndarray:
@@ -342,8 +359,14 @@ def main() -> int:
         clocks.run(listen(arguments.listen))
         return 0
     count = 12 if arguments.quick else arguments.trials
+    if count < 1:
+        options.error(f"--trials {count}: at least 1")
+    voices: Sequence[str] = VOICES
+    if arguments.said:
+        voices = sorted(str(path) for path in arguments.said.glob("*.wav"))
+        if wrong := unusable(arguments.said, voices):
+            options.error(f"--said {wrong}")
     print(machine("aiomqtt", "paho-mqtt", "onnxruntime"))
-    voices = sorted(str(path) for path in arguments.said.glob("*.wav")) if arguments.said else VOICES
     print(f'{count} times "{arguments.word}"; target: {TARGET_MS:g} ms after the end of the word, p95')
     yard, arrived = clocks.run(measure(trials(count, voices), arguments.word, arguments.set))
     kept = report(yard, arrived)

@@ -1,16 +1,21 @@
 """The robots that a configuration means: found behind its broker, or told why not."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from embodied.link.address import PASSWORD, Address
-from embodied.link.mqtt import dial
-from embodied.link.port import LinkError
+from embodied.link.mqtt import Silent, dial
+from embodied.link.port import Connection, LinkError, LinkRefused, Outgoing
 from embodied.remote.finding import Found, find
 from embodied.remote.settings import RobotConfig
 from embodied.robot.factsheet import Factsheet
 from embodied.robot.vocabulary import PROTO
-from streams.clock import Clock
+from streams.clock import SECOND, Clock
+
+TOLD_AFTER = 2 * SECOND
+"""So long nobody wonders what it is waiting for."""
 
 
 class RobotMissing(LinkError):
@@ -31,7 +36,27 @@ async def factsheets(settings: RobotConfig) -> dict[str, Factsheet]:
     Raises `RobotMissing`, and `LinkError` where the broker cannot be used.
     """
     where = address(settings)
-    return chosen(await find(settings, dial(where, client_id=settings.agent), Clock()), settings, str(where))
+    clock, waiting = Clock(), f"connecting to {where} ..."
+
+    @asynccontextmanager
+    async def once(will: Outgoing | None) -> AsyncIterator[Connection]:
+        """Who took a connection and said nothing, in either version of MQTT, is no broker: that took 8 s already."""
+        nonlocal waiting
+        try:
+            async with dialled(will) as connection:
+                waiting = f"looking for {', '.join(settings.ids) or 'robots'} at {where} ..."
+                yield connection
+        except Silent as silent:
+            raise LinkRefused(str(silent)) from None
+
+    dialled = dial(where, client_id=settings.agent)
+    telling = clock.call_at(
+        clock.now() + TOLD_AFTER, lambda: print(waiting, file=sys.stderr, flush=True)  # noqa: T201
+    )  # fmt: skip
+    try:
+        return chosen(await find(settings, once, clock), settings, str(where))
+    finally:
+        telling.cancel()
 
 
 def chosen(found: Sequence[Found], settings: RobotConfig, where: str) -> dict[str, Factsheet]:

@@ -121,5 +121,6 @@ async def _said(
                 link.send(out, first=True, valid_ns=WORTH)
             await now.sleep_until(now.now() + EVERY)
     if not link.version:
-        raise LinkBroken(f"no connection to {address(settings)}: {link.why}")
+        where = str(address(settings))
+        raise LinkBroken(f"not sent: {link.why if where in link.why else f'{where}: {link.why}'}")
     return done

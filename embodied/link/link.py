@@ -182,6 +182,8 @@ class Link:
 
     async def _once(self) -> LinkError:
         """One connection from its making to its end, and why it ended."""
+        if not self.counts.failures and not self._ever:
+            self.why = "the broker has not answered yet"
         try:
             async with self._dial(self._will) as connection:
                 self.version = connection.version

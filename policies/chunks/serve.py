@@ -129,6 +129,8 @@ def main(argv: list[str] | None = None) -> int:
     top.add_argument("folder", metavar="FOLDER", help="a package: policy.json and its graphs")
     top.add_argument("--port", type=int, required=True, help="0 = any that is free")
     chosen = top.parse_args(argv)
+    if not 0 <= chosen.port <= 65535:
+        top.error(f"--port {chosen.port}: from 0 to 65535")
     token = os.environ.get(TOKEN, "")
     made = token or secrets.token_urlsafe(24)
     try:

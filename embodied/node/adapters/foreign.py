@@ -2,13 +2,14 @@
 
 import asyncio
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
 
 from embodied.link.link import Link
-from embodied.link.port import Dial, LinkBroken, LinkError, Message, Outgoing
+from embodied.link.port import Dial, LinkBroken, LinkError, LinkRefused, Message, Outgoing
 from embodied.node.adapters.mapping import Mapping, MappingInvalid
 from streams.clock import MS, SECOND, Clock
 
@@ -25,6 +26,7 @@ class Foreign:
 
     topics: (filter, QoS) without, recalled: with what the broker kept
     hello: what to send after each connection;  changed: told when the link comes and goes
+    As long as there was no connection yet, the first failure is told on stderr: the link goes on trying meanwhile.
     What is no JSON arrives as text; what is no text either, or too long, is counted in `malformed` and dropped.
     """
 
@@ -38,8 +40,9 @@ class Foreign:
         self.failure = ""
         self._link = Link(
             dial, clock, receive=self._receive, subscriptions=topics, recalled=recalled, will=will, hello=hello,
-            changed=changed, name=name,
+            changed=changed, troubled=self._troubled, name=name,
         )  # fmt: skip
+        self._name, self._told = name, False
         self._group: asyncio.TaskGroup | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -76,6 +79,11 @@ class Foreign:
             await self._link.run()
         except LinkError as error:  # refused: the robot is gone for good, and its driver says why
             self.failure = str(error)
+
+    def _troubled(self, error: LinkError) -> None:
+        if not self._told and not self._link.version and not isinstance(error, LinkRefused):
+            print(f"{self._name}: {error} It is tried again.", file=sys.stderr, flush=True)  # noqa: T201
+        self._told = True
 
     def send(self, topic: str, payload: Any, qos: int = 1, *, first: bool = False) -> bool:
         """Send JSON (or text as it is). Not kept over a reconnection: what is old by then must not move anything."""
