@@ -1,6 +1,7 @@
 """Attaching: which robots are meant, what they add to the configuration, and what is said when they are not there."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from msgspec.structs import replace
@@ -17,6 +18,7 @@ from embodied.link.keys import read_key
 from embodied.node.profile import Profile
 from embodied.remote.finding import Found
 from embodied.remote.settings import RobotConfig
+from embodied.robot.factsheet import Factsheet
 from policies.chunks.description import Observed
 from policies.chunks.errors import DoesNotFit
 from streams.devices.robot_stream import StreamedMicrophone
@@ -158,6 +160,20 @@ def test_a_skill_at_an_address_of_no_policy_server_is_told_what_is_wanted(capsys
         assert main(["attach", "mqtt://127.0.0.1:1", "--skill", "grpc://127.0.0.1:9", *more]) == 2
         said = capsys.readouterr().err
         assert "--skill FILE.toml" in said and "policy.json" not in said and "127.0.0.1:1:" not in said
+
+
+def test_on_a_machine_without_a_microphone_it_says_what_goes_without_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def found(settings: RobotConfig) -> dict[str, Factsheet]:
+        return {"r1": SHEET}
+
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr("agent.robots.attach.factsheets", found)
+    monkeypatch.setattr("agent.live.backend", lambda engine: SimpleNamespace(devices=list))
+    assert main(["attach", "mqtt://127.0.0.1:1", "--robot", "r1"]) == 2
+    said = capsys.readouterr().err
+    assert "there is no microphone" in said and "--web" in said and "--audio FILE" in said
 
 
 def test_skills_are_named_and_have_to_fit_the_robot() -> None:

@@ -19,6 +19,7 @@ from streams.devices.sound import (
     Ask,
     Engine,
     Heard,
+    NoDevice,
     RateRefused,
     SoundBackend,
     SoundDevice,
@@ -392,7 +393,7 @@ def test_what_cannot_be_chosen_says_so(wanted: str | int, error: str) -> None:
 
 
 def test_without_any_device_it_says_what_to_look_for() -> None:
-    with pytest.raises(SourceError, match="plugged in"):
+    with pytest.raises(NoDevice, match="plugged in"):
         choose([], "", "input")
 
 

@@ -28,9 +28,13 @@ from embodied.robot.vocabulary import ID_PATTERN
 from streams import clock
 from streams.clock import Clock
 from streams.devices.keyboard import Keyboard
+from streams.devices.sound import NoDevice
 from streams.ports import Publisher, Source
 
 KEYS = "Enter stops the robot; a line is said to the agent."
+
+
+WITHOUT = "Without sound here: --web (microphone and loudspeaker are the browser's), or --audio FILE."
 
 
 def attach(arguments: argparse.Namespace) -> int:
@@ -80,7 +84,10 @@ def attach(arguments: argparse.Namespace) -> int:
         return web(arguments, added)
     from agent.live import live  # noqa: PLC0415
 
-    return live(arguments, added)
+    try:
+        return live(arguments, added)
+    except NoDevice as error:
+        raise NoDevice(f"{error} {WITHOUT}") from error
 
 
 def check(arguments: argparse.Namespace) -> None:

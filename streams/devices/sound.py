@@ -28,6 +28,10 @@ LIST = "`visavis live --list-devices` shows what there is"
 _PATIENCE_S = 2.0
 
 
+class NoDevice(SourceError):
+    """This machine has no microphone, or no loudspeaker, at all."""
+
+
 class RateRefused(SourceError):
     """A device does not run at the rate asked for. own: Hertz it prefers"""
 
@@ -143,12 +147,12 @@ def backend(engine: Engine) -> SoundBackend:
 def choose(devices: Sequence[SoundDevice], wanted: str | int, way: Way) -> SoundDevice:
     """The one device meant by `wanted`: its index, its name, or a part of that which no other has, in any case.
 
-    "" is the default one. Raises `SourceError`, which lists what there is.
+    "" is the default one. Raises `SourceError`, which lists what there is; `NoDevice` if there is none.
     """
     able = [device for device in devices if (device.inputs if way == "input" else device.outputs)]
     kind = "microphone" if way == "input" else "loudspeaker"
     if not able:
-        raise SourceError(f"there is no {kind}: is one plugged in, and is the sound server running? {LIST}.")
+        raise NoDevice(f"there is no {kind}: is one plugged in, and is the sound server running? {LIST}.")
     if wanted == "":
         usual = [device for device in able if (device.default_input if way == "input" else device.default_output)]
         return (usual or able)[0]
