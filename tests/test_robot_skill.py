@@ -21,7 +21,7 @@ class Scene:
             robot="r1", rank="policy", factsheet=None, listen=lambda listener: None, use=lambda: None,
             tell=self.done.append,
             lease=SimpleNamespace(id="l-1"), motions=Motions(),
-            watch=SimpleNamespace(latched=False),
+            watch=SimpleNamespace(latched=False), gone="",
             why_not=lambda moves: "" if self.clock.now() >= self.lease_at else "the lease was not granted yet",
         )  # fmt: skip
         spec = SimpleNamespace(
