@@ -673,6 +673,7 @@ class Controlled(Struct, frozen=True, tag=True):
     where: the robot's id;  skill: the policy's name;  task: what it was told to do, in words
     state: what it knew of the robot, by feature such as "j1.pos" (rad, m);  action: what it wanted, by feature
     chunk: running number of the chunk that the action is of, -1 while it starves
+    dt_ms: between two steps of this policy, as it was made, 0 = not told; steps may come late, or be left out
     """
 
     where: str
@@ -682,6 +683,7 @@ class Controlled(Struct, frozen=True, tag=True):
     state: dict[str, float]
     action: dict[str, float]
     chunk: int = 0
+    dt_ms: float = 0.0
 
 
 class Tripped(Struct, frozen=True, tag=True):

@@ -1,9 +1,11 @@
 """Recordings exported as a LeRobotDataset, checked against what its reader wants of the files."""
 
 import argparse
+import ctypes
 import json
 import os
 import sys
+import threading
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -54,15 +56,16 @@ class Session:
         self._told.append((round(t * SECOND), topic, data))
 
     def skill(self, begin: float, rows: int, number: int = 1, names: tuple[str, ...] = JOINTS, task: str = "reach",
-              status: Any = "done", where: str = "arm1") -> None:  # fmt: skip
+              status: Any = "done", where: str = "arm1", dt_ms: float = 0.0, step_s: float = 0.02) -> None:  # fmt: skip
         random = np.random.default_rng(number)
         for row in range(rows):
             late = float(random.uniform(0, 0.004))
             state = {name: number + row / 100 + column for column, name in enumerate(names)}
             action = {name: -value for name, value in state.items()}
             told = {} if row == 3 else state  # nothing was heard at that step
-            self.tell(begin + row * 0.02 + late, FEEDBACK, Controlled(where, number, "reach", task, told, action, row))
-        self.tell(begin + rows * 0.02, FEEDBACK, Outcome(1, number, "Command", "reach", status))
+            step = Controlled(where, number, "reach", task, told, action, row, dt_ms)
+            self.tell(begin + row * step_s + late, FEEDBACK, step)
+        self.tell(begin + rows * step_s, FEEDBACK, Outcome(1, number, "Command", "reach", status))
 
     def camera(self, begin: float, end: float, hertz: float = 10, **size: int) -> None:
         for number in range(round((end - begin) * hertz)):
@@ -316,6 +319,11 @@ def test_the_encoder_is_no_more_urgent_than_what_drives_the_robot(tmp_path: Path
     assert urgent() == before
     film.close()
     assert urgent() == before
+    # What the C library believes of this thread: it starts others by it, some in ways of their own (miniaudio).
+    policy, parameters = ctypes.c_int(-1), ctypes.c_int(-1)
+    library, me = ctypes.CDLL(None), ctypes.c_ulong(threading.get_ident())
+    assert not library.pthread_getschedparam(me, ctypes.byref(policy), ctypes.byref(parameters))
+    assert {(policy.value, parameters.value)} == before
 
 
 @pytest.mark.parametrize("package", ["pyarrow", "av"])
@@ -325,3 +333,25 @@ def test_without_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(DependencyMissing, match=rf"{package}.*visavis\[lerobot\]"):
         export([tmp_path / "a.mcap"], tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("rates", "step_s", "fps", "words"),
+    [
+        ((20.0,), 0.028, 50, ""),  # a busy machine: rows came late, and others not at all
+        ((1000 / 30,), 0.04, 30, ""),
+        ((0.0,), 0.028, 50, "does not tell the policy's own rate: 50 frames"),
+        ((0.0,), 0.02, 50, ""),
+        ((20.0, 100.0), 0.028, 50, "rows of 10 and 50 a second"),
+        ((1e-6,), 0.1, 10, ""),
+    ],
+)
+def test_the_rate_of_a_skill_is_that_of_its_policy_and_not_of_the_machine_it_ran_on(
+    tmp_path: Path, rates: tuple[float, ...], step_s: float, fps: int, words: str
+) -> None:
+    session = Session()
+    for number, dt_ms in enumerate(rates):
+        session.skill(1 + 10 * number, 40, number + 1, dt_ms=dt_ms, step_s=step_s)
+    done = export([session.write(tmp_path / "a.mcap")], tmp_path / "set")
+    assert done.fps == fps
+    assert [words in lack for lack in done.lacks] == [True] * bool(words)

@@ -14,6 +14,10 @@ STEERING_FPS = 10
 """A robot tells its state five times a second at most."""
 
 
+USUAL = (1, 2, 5, 10, 15, 20, 25, 30, 50, 60, 100, 200)
+"""Rates of policies, rows a second."""
+
+
 class Episode(NamedTuple):
     """A take on the grid of frames.
 
@@ -27,13 +31,32 @@ class Episode(NamedTuple):
     action: NDArray[np.float32]
 
 
-def pace(takes: Sequence[Take], of: Of) -> int:
-    """Frames a second, as they were recorded: of a skill the rate of its rows."""
+def pace(takes: Sequence[Take], of: Of) -> tuple[int, str]:
+    """Frames a second, of a skill the rate of its policy's rows; and what is to be told of it, "" = nothing.
+
+    A recording from before the rate was recorded has the times of its rows alone. A busy machine leaves rows out and
+    brings others late, so that they tell of too low a rate rather than of too high a one.
+    """
     if of == "steering":
-        return STEERING_FPS
-    steps = np.concatenate([np.diff(take.times) for take in takes])
-    milliseconds = max(1, round(float(np.median(steps)) / MS))  # rows come a little early and late
-    return max(1, round(1000 / milliseconds))
+        return STEERING_FPS, ""
+    told = sorted({_hertz(take.dt_ms) for take in takes if take.dt_ms >= 1})
+    if told:
+        each = " and ".join(map(str, told))
+        more = f"there are rows of {each} a second, all are at {told[-1]}: --fps sets another." if told[1:] else ""
+        return told[-1], more
+    median = float(np.median(np.concatenate([np.diff(take.times) for take in takes]))) / MS
+    exact = _hertz(max(1, round(median)))  # rows come a little early and late
+    if exact in USUAL:
+        return exact, ""
+    fps = min((each for each in USUAL if each >= exact), default=exact)
+    return fps, (
+        f"the rows are {median:.1f} ms apart, and the recording does not tell the policy's own rate: {fps} frames a "
+        "second; --fps sets another rate."
+    )
+
+
+def _hertz(dt_ms: float) -> int:
+    return max(1, round(1000 / dt_ms))
 
 
 def alike(takes: Sequence[Take], of: Of) -> list[Take]:

@@ -72,7 +72,8 @@ def export(paths: Sequence[Path], out: Path, choice: Choice | None = None) -> Ex
     lacks = [recording.torn for recording in recordings.values() if recording.torn]
     of, found = _found(list(recordings.values()), choice, lacks)
     found = gridded.alike(found, of)
-    fps = choice.fps or gridded.pace(found, of)
+    fps, told = (choice.fps, "") if choice.fps else gridded.pace(found, of)
+    lacks += [told] if told else []
     made = [each for take in found if len((each := gridded.episode(take, fps, of)).times) >= LEAST]
     pictures = {path: Pictures(recordings[path]) for path in {each.take.source for each in made} if choice.camera}
     _pictured(found, pictures, choice)

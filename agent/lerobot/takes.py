@@ -32,7 +32,7 @@ class Take(NamedTuple):
     source: the recording;  where, kind: the robot's id, and what it is;  task: in words
     times: int64[rows], session time (ns), ascending
     state: float32[rows, states], action: float32[rows, actions];  states, actions: names of the columns
-    command: number of the command in its recording, 0 = none
+    command: number of the command in its recording, 0 = none;  dt_ms: between two rows of its policy, 0 = not told
     """
 
     source: Path
@@ -45,6 +45,7 @@ class Take(NamedTuple):
     states: tuple[str, ...]
     actions: tuple[str, ...]
     command: int = 0
+    dt_ms: float = 0.0
 
     @property
     def place(self) -> str:
@@ -66,8 +67,8 @@ class Found(NamedTuple):
 class _Rows:
     """A take in the making."""
 
-    def __init__(self, where: str, task: str, command: int) -> None:
-        self.where, self.task, self.command = where, task, command
+    def __init__(self, where: str, task: str, command: int, dt_ms: float = 0.0) -> None:
+        self.where, self.task, self.command, self.dt_ms = where, task, command, dt_ms
         self.times: list[int] = []
         self.state: list[dict[str, float]] = []
         self.action: list[dict[str, float]] = []
@@ -87,7 +88,16 @@ class _Rows:
         states, actions = tuple(self.state[0]), tuple(self.action[0])
         arrays = _array(self.state, states), _array(self.action, actions)
         made = Take(
-            source, self.where, kind, self.task, np.array(self.times, np.int64), *arrays, states, actions, self.command
+            source,
+            self.where,
+            kind,
+            self.task,
+            np.array(self.times, np.int64),
+            *arrays,
+            states,
+            actions,
+            self.command,
+            self.dt_ms,
         )
         if not all(np.isfinite(each).all() for each in arrays):
             raise ExportError(f"{made.place}: it holds what is no number.")
@@ -153,7 +163,7 @@ class _Skills:
         self._known[key] = state
         rows = self._open.get(key)
         if rows is None or t - rows.times[-1] > PAUSE:
-            rows = self._open[key] = _Rows(data.where, data.task or data.skill, data.id)
+            rows = self._open[key] = _Rows(data.where, data.task or data.skill, data.id, data.dt_ms)
             self._done.append(rows)
         rows.add(t, state, data.action)
 

@@ -298,7 +298,7 @@ class Skill:
         chunk = int(tick.chunk.removeprefix("k") or -1) if tick.state == "moving" else -1
         self._publisher.publish(
             FEEDBACK, self._clock.now(),
-            Controlled(self._client.robot, current.id, self.name, tick.task, state, action, chunk),
+            Controlled(self._client.robot, current.id, self.name, tick.task, state, action, chunk, spec.dt_ms),
         )  # fmt: skip
 
     def _told(self, event: Event) -> None:
