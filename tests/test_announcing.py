@@ -172,3 +172,15 @@ def test_nor_is_it_said_before_a_question_or_a_refusal_of_the_policy(call: Any) 
     log, _ = minded([written(2000, "have a look over there")], [Tokens("Going.", calls=(call,)), Tokens("Sorry.")])
     assert not log.of(Command) and (log.of(Declined) or len(log.of(Ask)) == 1)
     assert "Going" not in [each.text for each in log.of(Played)]
+
+
+def test_of_a_robot_that_is_known_to_be_gone_nothing_is_announced() -> None:
+    def lose(room: Room) -> None:
+        room.broker.drop("robot-r1")
+        room.broker.hold("robot-r1")
+
+    held = hold([typed(6000, "turn left")], Room(happening=[(1500, lose)]), tail_ms=8000)
+    end, wait = refusal(held)
+    assert end.detail == "it has lost its connection" and wait < AT_ONCE
+    assert held.said()[-1] == "I could not turn: it has lost its connection."
+    assert not any(word.startswith("Turning") for word in words(held))
