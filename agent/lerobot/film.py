@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
@@ -27,26 +28,29 @@ _ENCODERS: dict[Codec, tuple[str, dict[str, str]]] = {
 }
 
 
-@contextmanager
-def at_its_own_priority() -> Iterator[None]:
-    """Put the calling thread back to the priority that it had, and to the same every thread begun meanwhile.
+def open_aside(encoder: Any) -> None:
+    """Open it without becoming more urgent, nor letting its workers be.
 
-    As root, SVT-AV1 makes the thread that opens it, and every worker of its own, `SCHED_FIFO` 99 (Linux). That is above
-    whatever drives a robot, and each process started later inherits it.
+    As root, SVT-AV1 makes the thread that opens it, and each worker of its own, `SCHED_FIFO` 99. That is above what
+    drives a robot, and each process started later inherits it. So a thread that ends then opens it: the calling one
+    could not be put back, for the C library remembers what it was told, and starts threads by that. Its workers are
+    put back (Linux), which start none.
     """
-    if not hasattr(os, "sched_getscheduler"):
-        yield
-        return
-    policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
-    before = {task.name for task in Path("/proc/self/task").iterdir()}
-    try:
-        yield
-    finally:
-        os.sched_setscheduler(0, policy, parameters)
-        for task in Path("/proc/self/task").iterdir():
-            if task.name not in before:
-                with suppress(ProcessLookupError):  # it has ended meanwhile
-                    os.sched_setscheduler(int(task.name), policy, parameters)
+    with ThreadPoolExecutor(1) as aside:
+        before = _tasks()
+        aside.submit(encoder.open).result()
+        workers = _tasks() - before
+    if workers:
+        policy, parameters = os.sched_getscheduler(0), os.sched_getparam(0)
+        for worker in workers & _tasks():
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setscheduler(worker, policy, parameters)
+
+
+def _tasks() -> set[int]:
+    """The threads of this process, as Linux numbers them; elsewhere none."""
+    tasks = Path("/proc/self/task")
+    return {int(task.name) for task in tasks.iterdir()} if hasattr(os, "sched_getscheduler") else set()
 
 
 class Pictures:
@@ -109,8 +113,7 @@ class Film:
         self._stream = self._file.add_stream(name, rate=fps, options=options)
         self._stream.height, self._stream.width = shape[0], shape[1]
         self._stream.pix_fmt = "yuv420p"
-        with at_its_own_priority():
-            self._stream.codec_context.open()
+        open_aside(self._stream.codec_context)
         self._fps = fps
         self.frames = 0
 
