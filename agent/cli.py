@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
         prog="visavis",
         description="A real-time audio-visual agent: hears, takes turns, answers, records, and replays bit for bit.",
         epilog="Exit codes: 0 well; 1 something differs, needs mending or could not be completed; 2 an error, in one "
-        "line on stderr; 130 ended by Ctrl-C, 143 by SIGTERM. At the first of these what moves is halted; where "
+        "line on stderr; 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP. At the first what moves is halted; where "
         "nothing moves, what is being said may end, for 2 s; then it is cut, and every file is completed. A second one "
         "ends at once.",
     )

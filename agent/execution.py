@@ -1,7 +1,6 @@
 """Holding a session: its models fetched, its outputs opened, its signals heeded, its figures told."""
 
 import asyncio
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from agent.assembly import AgentBody
 from agent.report import summarise
 from agent.report_table import render
 from agent.session import Log, Session
+from agent.signals import counts, ending, over
 from agent.view import TerminalView
 from policies.llm.settings import PriceConfig
 from streams import clock, models
@@ -170,8 +170,8 @@ def execute(session: Lasting, speed: float | None) -> int:
 
     Returns 0, or 128 + the number of the signal that ended it.
 
-    Ctrl-C or SIGTERM: what moves is halted (and everything with it, as at the word "stop"), the sources end; where
-    nothing moves, what is being said has `GRACE_S` to come to its end and is then cut;
+    Ctrl-C, SIGTERM or SIGHUP (`agent.signals`): what moves is halted (and everything with it, as at the word "stop"),
+    the sources end; where nothing moves, what is being said has `GRACE_S` to come to its end and is then cut;
     ledger, recording and sound are whole. A second one cancels it all (`KeyboardInterrupt` with that number).
     """
     ended: list[int] = []
@@ -180,14 +180,16 @@ def execute(session: Lasting, speed: float | None) -> int:
         loop, main = asyncio.get_running_loop(), asyncio.current_task()
 
         def pressed(number: int) -> None:
+            if not counts(number, before=bool(ended)):
+                return
             ended.append(128 + number)
             if len(ended) == 1:
-                print(f"visavis: ending within {GRACE_S:g} s; once more to end at once", file=sys.stderr)  # noqa: T201
                 session.stop(GRACE_S)
+                print(f"visavis: ending within {GRACE_S:g} s; once more to end at once", file=sys.stderr)  # noqa: T201
             elif main is not None:
                 main.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending():
             loop.add_signal_handler(number, pressed, number)
         await session.main()
 
@@ -197,6 +199,8 @@ def execute(session: Lasting, speed: float | None) -> int:
         clock.run(interruptible(), virtual=speed is None, speed=speed)
     except asyncio.CancelledError:
         raise KeyboardInterrupt(ended[0] if ended else 130) from None
+    finally:
+        over([code - 128 for code in ended])
     return ended[0] if ended else OK
 
 

@@ -221,7 +221,13 @@ def _begin(recording: Path, *options: str, sound: Path) -> "subprocess.Popen[str
 
 
 @pytest.mark.parametrize(
-    ("signals", "code"), [([signal.SIGINT], 130), ([signal.SIGTERM], 143), ([signal.SIGINT, signal.SIGINT], 130)]
+    ("signals", "code"),
+    [
+        ([signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGHUP, signal.SIGHUP], 129),
+    ],  # the terminal was closed: kernel and shell both say so
 )
 def test_interrupted(tmp_path: Path, signals: list[signal.Signals], code: int) -> None:
     sound = compose(tmp_path, [Said(0.3, "thank you"), Said(1.4, "what is seven times eight")], length=60)

@@ -165,14 +165,18 @@ def test_the_robot_of_an_agent_that_dies_or_hangs_comes_to_rest(tmp_path: Path, 
     within(60, main())
 
 
-def test_an_agent_that_is_ended_gives_the_robot_back(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_an_agent_that_is_ended_halts_the_robot_at_once_and_gives_it_back(tmp_path: Path, number: int) -> None:
     async def main() -> None:
         async with scene(tmp_path) as here:
             async with agent(here.url, folder=tmp_path) as talk:
                 await talk.says("go forward two meters")
                 await here.drives(least=0.15)
-                assert await talk.program.ended(signal.SIGTERM, 20) in (130, 143)
+                began = here.wire.now()
+                assert await talk.program.ended(number, 20) == 128 + number
             await here.wire.until(here.wire.rests, 5)
+            stop = next(each for each in here.wire.asked(since=began) if each.topic.endswith("command/stop"))
+            assert stop.t - began < 1.0, "it did not have the two seconds that words have"
             await here.wire.until(lambda: here.wire.latest("r1/lease").get("holder") is None, 4)
             assert here.wire.latest("agents/agent1/connection")["state"] == "offline"
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -62,16 +63,23 @@ def nothing_is_left() -> Iterator[None]:
         ended(STARTED[-1], signal.SIGKILL)
 
 
-def heed_interrupts() -> None:
-    """A shell in the background starts what it starts with Ctrl-C ignored, and that is inherited."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def heed_interrupts(ignored: int | None = None) -> None:
+    """A shell in the background starts what it starts with Ctrl-C ignored, and that is inherited; so does nohup."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN if number == ignored else signal.SIG_DFL)
 
 
-def program(url: str, *more: str, folder: Path = ROOT, command: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+def program(
+    url: str, *more: str, folder: Path = ROOT, command: tuple[str, ...] = (), terminal: int | None = None,
+    ignored: int | None = None,
+) -> subprocess.Popen[str]:  # fmt: skip
+    """terminal: it writes to, in place of pipes;  ignored: a signal"""
+    out = subprocess.PIPE if terminal is None else terminal
     start = command or ("-m", "agent.robots.node_command", "robot", "--fleet", FLEET, "--robot", ROBOT, "--broker", url)
     process = subprocess.Popen(
-        [sys.executable, "-W", "error", *start, *more], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env={**os.environ, "PYTHONPATH": f"{ROOT}"}, preexec_fn=heed_interrupts,  # noqa: PLW1509 - no threads here
+        [sys.executable, "-W", "error", *start, *more], cwd=folder, stdout=out, stderr=out, text=True,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}"},
+        preexec_fn=lambda: heed_interrupts(ignored),  # noqa: PLW1509 - no threads here
     )  # fmt: skip
     STARTED.append(process)
     return process
@@ -286,6 +294,42 @@ def test_without_a_broker_it_says_so_and_tries_on() -> None:
     assert robot.stdout is not None
     first = [robot.stdout.readline() for _ in range(2)]
     assert re.fullmatch(r"not connected: \S.*\n", first[1]) and "not tried yet" not in first[1]
+    code, _, err = ended(robot, signal.SIGTERM)
+    assert (code, err) == (143, "")
+
+
+@needs_broker
+def test_a_terminal_that_is_closed_ends_it_in_order(broker: str) -> None:
+    ours, theirs = pty.openpty()
+    robot = program(broker, "--show", terminal=theirs)
+    os.close(theirs)
+
+    async def main() -> None:
+        async with agent(broker) as made:
+            await made.acquire()
+            await until(lambda: last(made, "connection").get("state") == "online")
+            robot.send_signal(signal.SIGSTOP)  # the terminal goes and the signal comes at one instant
+            os.close(ours)
+            robot.send_signal(signal.SIGHUP)
+            robot.send_signal(signal.SIGCONT)
+            await asyncio.sleep(0.01)
+            robot.send_signal(signal.SIGHUP)  # the first was the kernel's, this is the shell's
+            await until(lambda: last(made, "connection").get("state") not in ("online", None))
+            assert last(made, "connection")["state"] == "offline", "it said goodbye"
+
+    run(main())
+    code, _, _ = ended(robot)
+    assert code in (129, -signal.SIGHUP)  # the shell's may come when Python is no more
+
+
+def test_who_says_nohup_keeps_it() -> None:
+    robot = program("mqtt://127.0.0.1:1", ignored=signal.SIGHUP)
+    assert robot.stdout is not None
+    while "not connected" not in (line := robot.stdout.readline()):
+        assert line
+    robot.send_signal(signal.SIGHUP)
+    time.sleep(0.5)
+    assert robot.poll() is None
     code, _, err = ended(robot, signal.SIGTERM)
     assert (code, err) == (143, "")
 

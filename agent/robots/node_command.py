@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agent.robots import node_options
+from agent.signals import counts, ending, over
 from streams.errors import VisavisError
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class OptionsInvalid(VisavisError):
 
 
 def robot(arguments: argparse.Namespace) -> int:
-    """Be the robot until Ctrl-C or SIGTERM. Returns 0, 130, 143, or 1 if its driver could not be closed.
+    """Be the robot until Ctrl-C, SIGTERM or SIGHUP. Returns 0, 130, 143, 129, or 1 if its driver could not be closed.
 
     Raises `VisavisError` in one sentence.
     """
@@ -138,7 +139,7 @@ async def _together(node: "RobotNode", others: list[Callable[[], Coroutine[Any, 
 
 @contextlib.contextmanager
 def _terminated() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM cancel this task; which it was is in the list. A second one ends the process at once.
+    """Ctrl-C, SIGTERM and SIGHUP cancel this task; which it was is in the list. A second one ends the process at once.
 
     Python's own handlers, not the loop's: those run between bytecodes, also while a driver keeps the loop to itself.
     """
@@ -146,6 +147,8 @@ def _terminated() -> Iterator[list[int]]:
     loop, own = asyncio.get_running_loop(), asyncio.current_task()
 
     def end(number: int, frame: object) -> None:
+        if not counts(number, before=bool(signalled)):
+            return
         if signalled:
             os._exit(128 + number)
         signalled.append(number)
@@ -153,12 +156,13 @@ def _terminated() -> Iterator[list[int]]:
         if own is not None:
             loop.call_soon_threadsafe(own.cancel)  # it also wakes the loop
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, end) for number in ending()}
     try:
         yield signalled
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        over(signalled)
         signal.alarm(0)
 
 

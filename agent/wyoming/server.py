@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import signal
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from agent import config as configuration
 from agent.config import Config
 from agent.execution import fetch
 from agent.outputs import Terminal
+from agent.signals import counts, ending
 from agent.wyoming.connection import Connection, Services
 from agent.wyoming.dialogue import Dialogues
 from agent.wyoming.errors import AddressError, Busy
@@ -137,11 +137,13 @@ def command(arguments: argparse.Namespace) -> int:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def end(number: int) -> None:
+            if not counts(number, before=bool(ended)):
+                return
             ended.append(128 + number)
             if task is not None:
                 task.cancel()
 
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in ending():
             loop.add_signal_handler(number, end, number)
         await serve(settings, arguments.uri, announce, settings.wyoming)
 

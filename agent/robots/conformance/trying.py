@@ -18,6 +18,7 @@ from agent.robots.conformance.promises import Promise, Result, promises, whole
 from agent.robots.conformance.running import Trial
 from agent.robots.conformance.stage import Program, Wire
 from agent.robots.conformance.wires import Gate
+from agent.signals import counts, ending, over
 from embodied.link.address import Address
 from embodied.link.keys import read_key
 from embodied.link.mqtt import dial
@@ -184,21 +185,27 @@ async def _spoilt(address: Address, agent: str, time: Clock) -> AsyncIterator[tu
 
 @contextlib.contextmanager
 def _terminated() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: the robot is left standing in either case."""
+    """SIGTERM and SIGHUP as Ctrl-C: the robot is left standing in either case."""
     loop, own = asyncio.get_running_loop(), asyncio.current_task()
     signalled: list[int] = []
 
-    def end() -> None:
-        signalled.append(signal.SIGTERM)
+    def end(number: int) -> None:
+        if not counts(number, before=bool(signalled)):
+            return
+        signalled.append(number)
         if own is not None:
             own.cancel()
 
-    loop.add_signal_handler(signal.SIGTERM, end)
+    heeded = [number for number in ending() if number != signal.SIGINT]
+    for number in heeded:
+        loop.add_signal_handler(number, end, number)
     try:
         yield
     except asyncio.CancelledError:
         if signalled:
-            raise KeyboardInterrupt(128 + signal.SIGTERM) from None
+            raise KeyboardInterrupt(128 + signalled[0]) from None
         raise
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        for number in heeded:
+            loop.remove_signal_handler(number)
+        over(signalled)
