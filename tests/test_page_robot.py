@@ -442,9 +442,9 @@ def test_a_recording_shows_the_same(room: Room, open_page: Open) -> None:
     page.click("#estop")
     expect(page.locator("#latched")).to_be_visible()
     name = page.locator("#robot-commands li").first.text_content()
-    robot.change(estop="none")
     page.click("#record")
     expect(page.locator("#recording-sign")).to_be_hidden(timeout=15_000)
+    robot.change(estop="none")  # the recording ends with it latched
     expect(page.locator("#robot-commands li")).to_have_count(0)  # a new session
     page.click("#open-recordings")
     page.click("#recording-list button")
