@@ -483,9 +483,14 @@ def test_recording_begins_and_ends_sessions_and_each_replays_identically(tmp_pat
     assert performance.replayed
 
 
-def test_recordings_are_listed_shown_heard_and_taken_in_and_no_name_leads_out(tmp_path: Path) -> None:  # noqa: PLR0915
+def test_recordings_are_listed_shown_heard_and_taken_in_and_no_name_leads_out(  # noqa: PLR0915
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tests.sessions import made_up, tape
 
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(aside))
     folder = tmp_path / "recordings"
     folder.mkdir()
     tape(folder / "one.mcap", made_up(3.0))
@@ -497,6 +502,7 @@ def test_recordings_are_listed_shown_heard_and_taken_in_and_no_name_leads_out(tm
     async def act(host: Host) -> None:
         listing = (await ask(host, "/api/recordings")).json()
         assert {entry["name"]: entry["torn"] for entry in listing} == {"one.mcap": False, "torn.mcap": True}
+        assert not list(aside.iterdir())  # a program that is killed now leaves nothing behind
         assert all(entry["duration_s"] > 2.5 and entry["started"].endswith("Z") for entry in listing)
 
         for name in ("one.mcap", "torn.mcap"):
@@ -509,6 +515,8 @@ def test_recordings_are_listed_shown_heard_and_taken_in_and_no_name_leads_out(tm
 
         sound = await ask(host, "/api/recordings/one.mcap/sound.wav")
         assert sound.content[:4] == b"RIFF"
+        (made,) = aside.iterdir()
+        assert made.stat().st_mode & 0o777 == 0o700
         assert sound.headers["content-type"] == "audio/wav"
         channels, rate = struct.unpack_from("<HI", sound.content, 22)
         assert (channels, rate) == (2, 16_000)

@@ -6,6 +6,7 @@ clock, its own bus and, if it is recorded, a file of its own that is complete wh
 
 import asyncio
 import contextlib
+import secrets
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -125,7 +126,8 @@ class Host:
         """Serve until `stop`. Raises `VisavisError` where it cannot begin, and what ends a session."""
         clock = Clock()
         sock = listen(self._host, self._port)
-        cache = Path(tempfile.mkdtemp(prefix="visavis-console-"))
+        # Made when the first recording is opened: a program that is killed mostly leaves nothing behind.
+        cache = Path(tempfile.gettempdir(), f"visavis-console-{secrets.token_hex(8)}")
         shelf = Shelf(self._folder, cache, clock, self.settings.upload_mb * 1_000_000)
         shelf.writing = self._writing
         options = {} if self._page is None else {"page": self._page}

@@ -69,7 +69,7 @@ class Shot(NamedTuple):
 
 
 class Shelf:
-    """Recordings in `folder`; what is made of them is kept in `cache`, which the owner removes.
+    """Recordings in `folder`; what is made of them is kept in `cache`, made when it is needed; the owner removes it.
 
     clock: of the server;  limit: bytes of an upload. Reading raises `VisavisError`.
     writing: name of the file that is being recorded, and how long (s) it is by now
@@ -165,6 +165,8 @@ class Shelf:
         target = self._cache / name
         async with self._making:
             if not target.exists():
+                if not self._cache.exists():
+                    self._cache.mkdir(mode=0o700)
                 part = target.with_suffix(".part")
                 await self._aside(_whole, make, part)
                 part.rename(target)
