@@ -22,7 +22,7 @@ from streams.errors import SourceError
 from streams.ports import Speaker
 from streams.topics import FEEDBACK, PLAYBACK
 from streams.types import Fault, Recovered
-from tests.sound_card import Ear, Samples, SoundCard, sound_card
+from tests.sound_card import Ear, Samples, SoundCard, sound_card, undisturbed
 from tests.test_microphone import ENGINES, Picky
 
 RATE = 24_000
@@ -123,6 +123,7 @@ async def heard_by(ear: Ear, seconds: float = 0.4) -> Samples:
     return ear.samples
 
 
+@undisturbed
 def test_what_is_written_is_heard_sample_by_sample(card: SoundCard, engine: Engine) -> None:
     said = speech(1.5)
 
@@ -147,6 +148,7 @@ def test_what_is_written_is_heard_sample_by_sample(card: SoundCard, engine: Engi
     assert not session.recording[len(said) + FADE :].any()
 
 
+@undisturbed
 def test_pausing_and_resuming_misses_and_repeats_nothing(card: SoundCard, engine: Engine) -> None:
     said = speech(1.5, seed=2)
 
@@ -174,6 +176,7 @@ def test_pausing_and_resuming_misses_and_repeats_nothing(card: SoundCard, engine
     assert (laid == 0).sum() > 4 * 0.1 * RATE
 
 
+@undisturbed
 def test_what_was_heard_of_what_is_cut_is_what_it_tells(card: SoundCard, engine: Engine) -> None:
     one, two = speech(3.0, seed=3), speech(0.5, seed=4)
 

@@ -32,7 +32,7 @@ from streams.errors import SourceError
 from streams.ports import Source
 from streams.topics import AUDIO, FEEDBACK
 from streams.types import Fault, Gauge, Recovered
-from tests.sound_card import Samples, SoundCard, sound_card
+from tests.sound_card import Samples, SoundCard, sound_card, undisturbed
 
 ENGINES: list[Engine] = ["sounddevice", "pyaudio", "miniaudio"]
 NAMES = {"sounddevice": "virtmic", "pyaudio": "virtmic", "miniaudio": "VirtMic"}
@@ -130,6 +130,7 @@ def test_it_is_a_source() -> None:
     assert isinstance(Microphone(), Source)
 
 
+@undisturbed
 def test_every_sample_of_what_is_said_arrives_as_it_was_said(card: SoundCard, engine: Engine) -> None:
     said = noise(1.0)
 
