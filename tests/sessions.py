@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streams.errors import RecordingError
 from streams.packet import Packet
 from streams.recording import Header, Recorder, Recording
 from streams.recording.writer import Tape
@@ -150,3 +151,11 @@ def assert_same(read: list[Packet[Any]], written: list[Packet[Any]]) -> None:
 
 
 __all__ = ["HEADER", "STARTED", "Recorder", "Recording", "assert_same", "made_up", "same", "tape"]
+
+
+def recorded(recording: Path) -> int:
+    """How much (ns) is in a file that is being recorded; at first it may not be there, or lack its header."""
+    try:
+        return Recording.open(recording).duration
+    except (FileNotFoundError, RecordingError):
+        return 0

@@ -21,7 +21,7 @@ from streams.topics import ACTION, FEEDBACK, TURN
 from streams.types import Command, Fault, Halt, Hush, Outcome, Played, PlayStarted, SensesEnded
 from tests.composed import RATE, Said, compose, read_wav
 from tests.dialogues import child, command, parts, visavis
-from tests.sessions import HEADER, made_up, tape
+from tests.sessions import HEADER, made_up, recorded, tape
 
 pytest.importorskip("espeakng_loader")
 pytestmark = pytest.mark.usefixtures(parts.__name__)
@@ -214,7 +214,7 @@ def _begin(recording: Path, *options: str, sound: Path) -> "subprocess.Popen[str
     arguments.remove("--quiet")
     line = [sys.executable, "-m", "agent.cli", *arguments]
     process = subprocess.Popen(line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    while not recording.exists() or Recording.open(recording).duration < 1_500_000_000:
+    while recorded(recording) < 1_500_000_000:
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)
     return process

@@ -24,7 +24,7 @@ from streams.recording import Recording
 from streams.types import Say, TurnCommitted
 from tests.composed import Said, compose, read_wav
 from tests.dialogues import Held, child, command, hold, parts, visavis
-from tests.sessions import tape
+from tests.sessions import recorded, tape
 
 pytest.importorskip("espeakng_loader")
 pytest.importorskip("av")
@@ -87,7 +87,7 @@ def test_killed_in_the_middle_cut_anywhere_and_mended(tmp_path: Path, capsys: py
     sound, recording = compose(tmp_path, LINES, length=14), tmp_path / "killed.mcap"
     arguments = command(sound, "--speed", "1", "--record", str(recording), settings=["turn_end.engine=none"])
     with subprocess.Popen([sys.executable, "-m", "agent.cli", *arguments], stdout=subprocess.DEVNULL) as process:
-        while not recording.exists() or Recording.open(recording).duration < 4_900_000_000:
+        while recorded(recording) < 4_900_000_000:
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(signal.SIGKILL)
